@@ -1,0 +1,521 @@
+/* contender.c: the local queue of a contender: who in this client wants the entry, whose turn it is, and how each is told.
+ * What happens on the server is contender_entry.c's business.
+ *
+ * Invariants: ENTERING and WAITING have at least one waiter, the first of which the entry is for; HELD and LOSING have a
+ * holder; IDLE has no entry. Callbacks to waiters come last in every function, because they may call back in.
+ */
+#include "contender.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/error.h"
+#include "contender_entry.h"
+
+#define IDLE_MAX 64 /* contenders kept for reuse */
+#define MAY(state) (1u << (state))
+
+static const unsigned legal[DS_CONTENDER_STATES] = {
+    [DS_CONTENDER_IDLE] = MAY(DS_CONTENDER_ENTERING),
+    [DS_CONTENDER_ENTERING] = MAY(DS_CONTENDER_WAITING) | MAY(DS_CONTENDER_HELD) | MAY(DS_CONTENDER_IDLE),
+    [DS_CONTENDER_WAITING] = MAY(DS_CONTENDER_HELD) | MAY(DS_CONTENDER_ENTERING) | MAY(DS_CONTENDER_IDLE),
+    [DS_CONTENDER_HELD] = MAY(DS_CONTENDER_IDLE) | MAY(DS_CONTENDER_ENTERING) | MAY(DS_CONTENDER_LOSING),
+    [DS_CONTENDER_LOSING] = MAY(DS_CONTENDER_IDLE),
+};
+
+static const char *const names[DS_CONTENDER_STATES] = {"idle", "entering", "waiting", "held", "losing"};
+
+const char *ds_contender_state_name(ds_contender_state state) {
+    return names[state];
+}
+
+bool ds_contender_may_move(ds_contender_state from, ds_contender_state to) {
+    return (legal[from] & MAY(to)) != 0;
+}
+
+static void count(ds_engine_stats *stats, ds_contender_state state, int64_t by) {
+    stats->entries += state != DS_CONTENDER_IDLE ? (uint64_t)by : 0;
+    stats->held += state == DS_CONTENDER_HELD ? (uint64_t)by : 0;
+    stats->waiting += state == DS_CONTENDER_WAITING ? (uint64_t)by : 0;
+}
+
+void ds_contender_move(ds_contender *c, ds_contender_state to, const char *why) {
+    if (c->state == to) {
+        return;
+    }
+    assert(ds_contender_may_move(c->state, to));
+    ds_engine_trace(c->engine, "contender", c->path, names[c->state], names[to], why);
+    count(&c->engine->stats, c->state, -1);
+    c->state = to;
+    count(&c->engine->stats, c->state, 1);
+}
+
+void ds_waiter_show(ds_waiter *waiter, ds_claim_state to, const char *why) {
+    ds_claim_state from = ds_claim_get(waiter->claim);
+    if (from != to && ds_claim_move(waiter->claim, to)) {
+        ds_engine_trace(waiter->contender->engine, "claim", waiter->label, ds_claim_state_name(from),
+                        ds_claim_state_name(to), why);
+    }
+}
+
+/* ---- waiters ---------------------------------------------------------------------------------------------------------- */
+
+void ds_waiter_settle(ds_waiter *waiter, dsync_code code, const char *message) {
+    ds_contender *c = waiter->contender;
+    ds_world *world = c->engine->world;
+    ds_timer_stop(world, &waiter->timer);
+    ds_list_remove(&waiter->node);
+    if (code == DSYNC_OK) {
+        waiter->state = DS_WAITER_HOLDING;
+        ds_waiter_show(waiter, DS_CLAIM_HELD, "acquired");
+        if (waiter->hold_ns != DS_NEVER) {
+            ds_timer_set(world, &waiter->timer, atomic_load(&waiter->claim->hold_until_ns));
+        }
+    } else {
+        waiter->state = DS_WAITER_DONE;
+        ds_waiter_show(waiter, DS_CLAIM_IDLE, message);
+        waiter->contender = NULL;
+    }
+    waiter->settled(waiter, code, message);
+}
+
+void ds_contender_lose(ds_contender *c, dsync_reason reason) {
+    ds_waiter *waiter = c->holder;
+    bool on_server = reason == DSYNC_REASON_EXPIRED && c->user.session != NULL;
+    atomic_store(&waiter->claim->reason, (int)reason);
+    ds_waiter_show(waiter, DS_CLAIM_LOST, dsync_reason_name(reason));
+    ds_timer_stop(c->engine->world, &waiter->timer);
+    c->holder = NULL;
+    waiter->state = DS_WAITER_DONE;
+    c->engine->stats.losses++;
+    if (!on_server) {
+        c->sent = false; /* nothing to remove */
+    }
+    ds_entry_abandon(c, dsync_reason_name(reason));
+    ds_contender_proceed(c);
+    waiter->contender = NULL;
+    waiter->ended(waiter, reason);
+}
+
+static void time_is_over(ds_timer *timer) {
+    ds_waiter *waiter = DS_CONTAINER_OF(timer, ds_waiter, timer);
+    ds_contender *c = waiter->contender;
+    if (waiter->state == DS_WAITER_HOLDING) {
+        if (c->state == DS_CONTENDER_HELD) {
+            ds_contender_lose(c, DSYNC_REASON_EXPIRED);
+        }
+        return;
+    }
+    bool unanswered = waiter == ds_contender_front(c) && !c->answered && c->attempt > 0;
+    const char *session_error = c->user.session != NULL ? c->user.session->last_error : "";
+    char message[360];
+    if (unanswered || session_error[0] != '\0') {
+        snprintf(message, sizeof message, "no server answers (%s): %s", c->engine->backend->ops->endpoint_list(c->engine->backend),
+                 unanswered && c->last_error[0] != '\0' ? c->last_error : session_error);
+        ds_waiter_cancel(waiter, DSYNC_UNAVAILABLE, message);
+    } else {
+        snprintf(message, sizeof message, "%s was not free in time", waiter->label);
+        ds_waiter_cancel(waiter, DSYNC_TIMEOUT, message);
+    }
+}
+
+static bool same_params(const ds_session_params *a, const ds_session_params *b) {
+    return a->ttl_ms == b->ttl_ms && a->owner == b->owner;
+}
+
+void ds_waiter_cancel(ds_waiter *waiter, dsync_code code, const char *message) {
+    ds_contender *c = waiter->contender;
+    if (waiter->state != DS_WAITER_QUEUED) {
+        return;
+    }
+    bool front = waiter == ds_contender_front(c);
+    ds_list_remove(&waiter->node);
+    if (front && (c->state == DS_CONTENDER_ENTERING || c->state == DS_CONTENDER_WAITING)) {
+        ds_waiter *next = ds_contender_front(c);
+        /* The next one takes the entry over; it shows its own value as soon as it holds. */
+        if (next == NULL || !same_params(&next->params, &waiter->params)) {
+            ds_entry_abandon(c, message);
+            ds_contender_proceed(c);
+        } else {
+            c->marked = next->raw;
+            if (c->state == DS_CONTENDER_WAITING) {
+                ds_waiter_show(next, DS_CLAIM_WAITING, "took over the place");
+            }
+        }
+    }
+    ds_waiter_settle(waiter, code, message);
+}
+
+/* ---- releasing ---------------------------------------------------------------------------------------------------------- */
+
+void ds_release_finish(ds_release *release, dsync_code code) {
+    if (release == NULL) {
+        return;
+    }
+    ds_timer_stop(release->engine->world, &release->timer);
+    release->contender = NULL;
+    release->departure = NULL;
+    release->done(release, code, release->free_by_ms);
+}
+
+void ds_release_forget(ds_release *release) {
+    ds_timer_stop(release->engine->world, &release->timer);
+    if (release->departure != NULL) {
+        ds_departure_forget(release->departure);
+    }
+    if (release->contender != NULL) {
+        release->contender->releasing = NULL;
+    }
+    release->departure = NULL;
+    release->contender = NULL;
+}
+
+static void release_overdue(ds_timer *timer) {
+    ds_release *release = DS_CONTAINER_OF(timer, ds_release, timer);
+    ds_release_forget(release);
+    release->done(release, DSYNC_UNKNOWN, release->free_by_ms);
+}
+
+static void departed(void *context, dsync_code code) {
+    ds_release *release = context;
+    release->departure = NULL;
+    ds_release_finish(release, code);
+}
+
+static void hand_over(ds_contender *c, ds_release *release) {
+    c->old = c->entry;
+    if (!ds_entry_renew_identity(c)) {
+        c->entry = c->old;
+        c->sent = true;
+        ds_contender_fail_all(c, DSYNC_RESOURCE, "out of memory");
+        ds_release_finish(release, DSYNC_OK);
+        return;
+    }
+    c->swapping = true;
+    c->releasing = release;
+    if (release != NULL) {
+        release->contender = c;
+    }
+    ds_contender_move(c, DS_CONTENDER_ENTERING, "handed over");
+    ds_contender_patience(c);
+    ds_entry_swap(c);
+}
+
+void ds_waiter_release(ds_waiter *waiter, ds_release *release, int64_t timeout_ns) {
+    ds_contender *c = waiter->contender;
+    ds_engine *engine = c->engine;
+    ds_session *session = c->user.session;
+    int64_t now = ds_now(engine->world);
+    engine->stats.releases++;
+    ds_timer_stop(engine->world, &waiter->timer);
+    ds_waiter_show(waiter, DS_CLAIM_RELEASING, "released");
+    waiter->state = DS_WAITER_DONE;
+    waiter->contender = NULL;
+    c->holder = NULL;
+    if (release != NULL) {
+        memset(&release->timer, 0, sizeof release->timer);
+        release->engine = engine;
+        release->departure = NULL;
+        release->contender = NULL;
+        release->timer.fire = release_overdue;
+        release->free_by_ms = engine->world->ops->wall_ms(engine->world) + session->timing.ttl_ns / DS_MS;
+        ds_timer_set(engine->world, &release->timer, now + timeout_ns);
+    }
+    ds_waiter *next = ds_contender_front(c);
+    bool dirty = c->dirty;
+    ds_entry_stop(c);
+    if (next != NULL && same_params(&next->params, &waiter->params) && !dirty) {
+        hand_over(c, release);
+        return;
+    }
+    c->sent = false;
+    c->dirty = false;
+    ds_contender_move(c, DS_CONTENDER_IDLE, "released");
+    ds_departure *departure = ds_depart(session, &c->entry, dirty, release != NULL ? departed : NULL, release);
+    if (release != NULL && departure != NULL) {
+        release->departure = departure;
+    }
+    ds_session_detach(&c->user);
+    ds_contender_proceed(c);
+    if (departure == NULL) {
+        ds_release_finish(release, DSYNC_LOST);
+    }
+}
+
+void ds_waiter_look(ds_waiter *waiter) {
+    ds_contender *c = waiter->contender;
+    if (waiter->state != DS_WAITER_HOLDING || c->state != DS_CONTENDER_HELD) {
+        return;
+    }
+    ds_world *world = c->engine->world;
+    int64_t now = ds_now(world);
+    int64_t wall = world->ops->wall_ms(world);
+    if (ds_claim_left(waiter->claim, now, wall) > 0) {
+        return;
+    }
+    if (now >= atomic_load(&waiter->claim->hold_until_ns)) {
+        ds_contender_lose(c, DSYNC_REASON_EXPIRED);
+    } else {
+        ds_session_lose(c->user.session, DSYNC_REASON_EXPIRED, "not renewed in time");
+    }
+}
+
+void ds_waiter_drop(ds_waiter *waiter) {
+    ds_waiter_look(waiter);
+    if (waiter->state == DS_WAITER_QUEUED) {
+        ds_waiter_cancel(waiter, DSYNC_CANCELLED, "let go");
+    } else if (waiter->state == DS_WAITER_HOLDING && waiter->contender->state == DS_CONTENDER_HELD) {
+        ds_waiter_release(waiter, NULL, 0);
+    } else if (waiter->state == DS_WAITER_HOLDING) {
+        ds_contender_lose(waiter->contender, DSYNC_REASON_DELETED);
+    }
+}
+
+const ds_entry *ds_waiter_entry(const ds_waiter *waiter) {
+    bool holding = waiter->state == DS_WAITER_HOLDING && waiter->contender->state == DS_CONTENDER_HELD;
+    return holding ? &waiter->contender->entry : NULL;
+}
+
+ds_session *ds_waiter_session(const ds_waiter *waiter) {
+    return waiter->contender != NULL ? waiter->contender->user.session : NULL;
+}
+
+bool ds_waiter_claim_value(ds_waiter *waiter) {
+    ds_contender *c = waiter->contender;
+    bool uncertain = c->mark_uncertain || c->mark_call.impl != NULL;
+    c->engine->backend->ops->cancel(c->engine->backend, &c->mark_call);
+    c->marked = true;
+    c->mark_uncertain = false;
+    return uncertain;
+}
+
+int64_t ds_waiter_held_wall_ms(const ds_waiter *waiter) {
+    return waiter->contender != NULL ? waiter->contender->held_wall_ms : 0;
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------------ */
+
+static ds_contender *contender_of(ds_session_user *user) {
+    return DS_CONTAINER_OF(user, ds_contender, user);
+}
+
+static void on_ready(ds_session_user *user) {
+    ds_contender *c = contender_of(user);
+    if (c->state == DS_CONTENDER_ENTERING && c->call.impl == NULL && c->timer.index == 0) {
+        ds_entry_enter(c);
+    }
+}
+
+static void on_failed(ds_session_user *user, dsync_code code, const char *message) {
+    ds_contender_fail_all(contender_of(user), code, message);
+}
+
+static void on_lost(ds_session_user *user, dsync_reason reason) {
+    ds_contender *c = contender_of(user);
+    if (c->holder != NULL) {
+        ds_contender_lose(c, reason);
+        return;
+    }
+    if (c->state == DS_CONTENDER_IDLE) {
+        return;
+    }
+    /* Everything under the session goes with it: start over under a fresh one, in the same local order. */
+    c->sent = false;
+    ds_entry_abandon(c, "session lost while waiting");
+    ds_contender_proceed(c);
+}
+
+static void on_renewed(ds_session_user *user) {
+    ds_contender *c = contender_of(user);
+    if (c->holder != NULL) {
+        ds_claim *claim = c->holder->claim;
+        atomic_store_explicit(&claim->wall_deadline_ms, user->session->wall_deadline_ms, memory_order_relaxed);
+        atomic_store_explicit(&claim->deadline_ns, user->session->deadline_ns, memory_order_relaxed);
+    }
+}
+
+static void on_suspect(ds_session_user *user, bool suspect) {
+    ds_contender *c = contender_of(user);
+    if (c->holder != NULL) {
+        atomic_store_explicit(&c->holder->claim->suspect, suspect, memory_order_relaxed);
+    }
+}
+
+/* ---- beginning and ending --------------------------------------------------------------------------------------------------- */
+
+void ds_contender_patience(ds_contender *c) {
+    c->since_ns = ds_now(c->engine->world);
+    c->attempt = 0;
+    c->answered = false;
+    c->last_error[0] = '\0';
+    ds_timer_set(c->engine->world, &c->patience, c->since_ns + c->engine->config.unavailable_ns);
+}
+
+static void out_of_patience(ds_timer *timer) {
+    ds_contender *c = DS_CONTAINER_OF(timer, ds_contender, patience);
+    const char *why = c->last_error;
+    if (why[0] == '\0' && c->user.session != NULL && c->user.session->last_error[0] != '\0') {
+        why = c->user.session->last_error;
+    }
+    char message[360];
+    snprintf(message, sizeof message, "no server answers (%s): %s",
+             c->engine->backend->ops->endpoint_list(c->engine->backend), why[0] != '\0' ? why : "no reply in time");
+    ds_contender_fail_all(c, DSYNC_UNAVAILABLE, message);
+}
+
+void ds_contender_fail_all(ds_contender *c, dsync_code code, const char *message) {
+    char copy[400];
+    snprintf(copy, sizeof copy, "%s", message);
+    ds_list failed;
+    ds_list_init(&failed);
+    ds_list_splice(&failed, &c->waiters);
+    if (c->state != DS_CONTENDER_IDLE) {
+        ds_entry_abandon(c, copy);
+    }
+    ds_contender_proceed(c);
+    while (!ds_list_empty(&failed)) {
+        ds_waiter_settle(DS_LIST_ENTRY(failed.next, ds_waiter, node), code, copy);
+    }
+}
+
+void ds_contender_begin(ds_contender *c) {
+    ds_waiter *front = ds_contender_front(c);
+    dsync_error error;
+    ds_contender_move(c, DS_CONTENDER_ENTERING, "asked for");
+    for (ds_list *link = c->waiters.next; link != &c->waiters; link = link->next) {
+        ds_waiter_show(DS_LIST_ENTRY(link, ds_waiter, node), DS_CLAIM_ENTERING, "asked for");
+    }
+    ds_contender_patience(c);
+    ds_session *session = ds_session_attach(c->engine, &front->params, &c->user, &error);
+    if (session == NULL) {
+        ds_contender_fail_all(c, error.code, error.message);
+    } else if (ds_session_usable(session)) {
+        ds_entry_enter(c);
+    }
+}
+
+void ds_contender_free(ds_contender *c) {
+    ds_engine *engine = c->engine;
+    ds_entry_stop(c);
+    ds_timer_stop(engine->world, &c->patience);
+    if (!ds_list_empty(&c->idle_node)) {
+        engine->idle_count--;
+        ds_list_remove(&c->idle_node);
+    }
+    ds_list_remove(&c->node);
+    if (c->shared) {
+        ds_map_remove(&engine->contenders, c->path);
+    }
+    ds_free(c->ahead_key);
+    ds_free(c->value);
+    ds_free(c->path);
+    ds_free(c);
+}
+
+void ds_contender_proceed(ds_contender *c) {
+    if (c->state != DS_CONTENDER_IDLE) {
+        return;
+    }
+    if (!ds_list_empty(&c->waiters)) {
+        ds_contender_begin(c);
+    } else if (ds_list_empty(&c->idle_node)) {
+        ds_list_append(&c->engine->idle, &c->idle_node);
+        c->engine->idle_count++;
+    }
+}
+
+static ds_contender *make(ds_engine *engine, const char *path, bool shared) {
+    ds_contender *c = ds_calloc(1, sizeof *c);
+    char *copy = ds_strdup(path);
+    if (c == NULL || copy == NULL || (shared && !ds_map_put(&engine->contenders, path, c))) {
+        ds_free(c);
+        ds_free(copy);
+        return NULL;
+    }
+    c->engine = engine;
+    c->path = copy;
+    c->shared = shared;
+    ds_list_init(&c->waiters);
+    ds_list_init(&c->idle_node);
+    ds_list_init(&c->node);
+    ds_list_init(&c->user.node);
+    ds_list_init(&c->user.hint_node);
+    c->user.ready = on_ready;
+    c->user.failed = on_failed;
+    c->user.lost = on_lost;
+    c->user.renewed = on_renewed;
+    c->user.suspect = on_suspect;
+    c->user.hint = ds_entry_hint;
+    c->timer.fire = ds_entry_retry;
+    c->patience.fire = out_of_patience;
+    ds_list_append(&engine->candidates, &c->node);
+    return c;
+}
+
+static ds_contender *find(ds_engine *engine, const char *path, bool shared) {
+    ds_contender *c = shared ? ds_map_get(&engine->contenders, path) : NULL;
+    /* Only here, never in a callback: nobody up the stack has a finger on an idle one. */
+    while (engine->idle_count > IDLE_MAX) {
+        ds_contender *oldest = DS_LIST_ENTRY(engine->idle.next, ds_contender, idle_node);
+        if (oldest == c) {
+            break;
+        }
+        ds_contender_free(oldest);
+    }
+    if (c == NULL) {
+        return make(engine, path, shared);
+    }
+    if (!ds_list_empty(&c->idle_node)) {
+        ds_list_remove(&c->idle_node);
+        engine->idle_count--;
+    }
+    return c;
+}
+
+void ds_acquire(ds_engine *engine, const char *path, ds_waiter *waiter) {
+    ds_contender *c = engine->closing ? NULL : find(engine, path, waiter->shared);
+    ds_list_init(&waiter->node);
+    memset(&waiter->timer, 0, sizeof waiter->timer);
+    if (c == NULL) {
+        waiter->state = DS_WAITER_DONE;
+        waiter->settled(waiter, engine->closing ? DSYNC_CLOSED : DSYNC_RESOURCE,
+                        engine->closing ? "the client is closed" : "out of memory");
+        return;
+    }
+    waiter->contender = c;
+    waiter->state = DS_WAITER_QUEUED;
+    waiter->timer.fire = time_is_over;
+    waiter->queued_wall_ms = engine->world->ops->wall_ms(engine->world);
+    ds_waiter_show(waiter, DS_CLAIM_ENTERING, "asked for");
+    if (waiter->only_try && (c->holder != NULL || !ds_list_empty(&c->waiters))) {
+        char message[300];
+        const ds_waiter *other = c->holder != NULL ? c->holder : ds_contender_front(c);
+        snprintf(message, sizeof message, "%s by %s, in this client (token %lld)",
+                 c->holder != NULL ? "held" : "asked for", other->node_id, (long long)c->entry.token);
+        ds_waiter_settle(waiter, DSYNC_CONTENDED, message);
+        return;
+    }
+    ds_list_append(&c->waiters, &waiter->node);
+    if (!waiter->only_try && waiter->wait_ns != DS_NEVER) {
+        ds_timer_set(engine->world, &waiter->timer, ds_now(engine->world) + waiter->wait_ns);
+    }
+    if (c->state == DS_CONTENDER_IDLE) {
+        ds_contender_begin(c);
+    }
+}
+
+void ds_contender_close(ds_contender *c) {
+    ds_list failed;
+    ds_list_init(&failed);
+    ds_list_splice(&failed, &c->waiters);
+    if (c->holder != NULL) {
+        ds_contender_lose(c, DSYNC_REASON_CLOSED);
+    } else if (c->state != DS_CONTENDER_IDLE) {
+        ds_entry_abandon(c, "closed");
+        ds_contender_proceed(c);
+    }
+    while (!ds_list_empty(&failed)) {
+        ds_waiter_settle(DS_LIST_ENTRY(failed.next, ds_waiter, node), DSYNC_CLOSED, "the client was closed");
+    }
+}

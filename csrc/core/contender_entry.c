@@ -1,0 +1,504 @@
+/* contender_entry.c: the entry a contender has on the server: getting in, waiting behind somebody, noticing that it is
+ * gone. Who in this client it is for is contender.c's business.
+ */
+#include "contender_entry.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/buf.h"
+#include "value.h"
+
+#define RETRY_CAP_NS DS_SECOND
+#define POLL_NS (10 * DS_SECOND)
+#define DELAY_POLL_MIN_MS INT64_C(100)
+#define DELAY_POLL_MAX_MS INT64_C(1000)
+
+static void check(ds_contender *c);
+
+/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+
+static ds_backend *backend_of(ds_contender *c) {
+    return c->engine->backend;
+}
+
+static void start_call(ds_contender *c, void (*done)(ds_call *, const ds_reply *)) {
+    ds_backend *backend = backend_of(c);
+    backend->ops->cancel(backend, &c->call);
+    ds_timer_stop(c->engine->world, &c->timer);
+    c->call.done = done;
+    c->call.timeout_ns = ds_engine_request_timeout(c->engine, c->user.session->timing.ttl_ns);
+}
+
+static void again_in(ds_contender *c, int64_t pause_ns) {
+    ds_timer_set(c->engine->world, &c->timer, ds_now(c->engine->world) + pause_ns);
+}
+
+static void note_failure(ds_contender *c, const ds_reply *reply) {
+    snprintf(c->last_error, sizeof c->last_error, "%s", reply->message != NULL ? reply->message : "no answer");
+    c->attempt++;
+    c->engine->stats.retries++;
+    again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
+}
+
+static void note_answer(ds_contender *c, const ds_reply *reply) {
+    c->attempt = 0;
+    c->answered = true;
+    ds_timer_stop(c->engine->world, &c->patience);
+    if (reply->revision > c->seen) {
+        c->seen = reply->revision;
+    }
+}
+
+void ds_entry_retry(ds_timer *timer) {
+    ds_contender *c = DS_CONTAINER_OF(timer, ds_contender, timer);
+    if (c->user.session == NULL || !ds_session_usable(c->user.session)) {
+        return;
+    }
+    if (c->state == DS_CONTENDER_ENTERING && c->swapping) {
+        ds_entry_swap(c);
+    } else if (c->state == DS_CONTENDER_ENTERING) {
+        ds_entry_enter(c);
+    } else if (c->state == DS_CONTENDER_WAITING || c->state == DS_CONTENDER_LOSING) {
+        check(c);
+    }
+}
+
+/* ---- identity ------------------------------------------------------------------------------------------------------------ */
+
+static bool make_value(ds_contender *c, const ds_waiter *waiter, int64_t acquired_ms) {
+    ds_buf buf = DS_BUF_EMPTY;
+    bool made = ds_value_make(&buf, waiter->node_id, waiter->value, waiter->value_size, waiter->value_is_json,
+                              waiter->raw, waiter->queued_wall_ms, acquired_ms, NULL);
+    if (!made || buf.failed) {
+        ds_buf_free(&buf);
+        return false;
+    }
+    ds_free(c->value);
+    c->value = buf.data;
+    c->entry.value = buf.data != NULL ? buf.data : "";
+    c->entry.value_size = buf.size;
+    return true;
+}
+
+bool ds_entry_renew_identity(ds_contender *c) {
+    ds_waiter *front = ds_contender_front(c);
+    ds_world *world = c->engine->world;
+    c->trying = front->only_try;
+    if (!make_value(c, front, c->trying ? world->ops->wall_ms(world) : 0)) {
+        return false;
+    }
+    snprintf(c->entry.nonce, sizeof c->entry.nonce, "%016llx", (unsigned long long)ds_random64(world));
+    c->entry.path = c->path;
+    c->entry.lease = &c->user.session->lease;
+    c->entry.token = 0;
+    c->sent = false;
+    c->dirty = false;
+    c->marked = c->trying || front->raw;
+    c->mark_uncertain = false;
+    c->seen = 0;
+    return true;
+}
+
+/* ---- watching ----------------------------------------------------------------------------------------------------------- */
+
+static void unwatch(ds_contender *c, ds_watch *watch, bool *on) {
+    if (*on) {
+        backend_of(c)->ops->unwatch(backend_of(c), watch);
+        *on = false;
+    }
+}
+
+static void on_ahead(ds_watch *watch, const ds_watch_event *event) {
+    ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, ahead);
+    if (event->kind == DS_WATCH_ENDED) {
+        c->ahead_on = false;
+        c->attempt++;
+        again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
+    } else if (event->kind == DS_WATCH_DELETED || (event->kind == DS_WATCH_READY && event->revision != c->seen)) {
+        if (c->state == DS_CONTENDER_WAITING) {
+            check(c);
+        }
+    }
+}
+
+static void watch_ahead(ds_contender *c, const char *key) {
+    if (c->ahead_on && c->ahead_key != NULL && strcmp(c->ahead_key, key) == 0) {
+        return;
+    }
+    unwatch(c, &c->ahead, &c->ahead_on);
+    char *copy = ds_strdup(key);
+    if (copy == NULL) {
+        return; /* the poll goes on */
+    }
+    ds_free(c->ahead_key);
+    c->ahead_key = copy;
+    /* From now on, not from a past revision: joining the present is instant on every server. READY tells whether
+     * something happened before it. */
+    ds_watch_spec spec = {.key = copy, .deletes_only = true};
+    c->ahead.on_event = on_ahead;
+    c->ahead_on = backend_of(c)->ops->watch(backend_of(c), &c->ahead, &spec);
+}
+
+static void own_gone(ds_contender *c, bool broken) {
+    if (c->state == DS_CONTENDER_WAITING) {
+        check(c);
+        return;
+    }
+    if (c->state != DS_CONTENDER_HELD) {
+        return;
+    }
+    if (broken) {
+        ds_contender_lose(c, DSYNC_REASON_BROKEN);
+        return;
+    }
+    /* Not held from this moment; the reason is worth one question. */
+    atomic_store(&c->holder->claim->reason, DSYNC_REASON_DELETED);
+    ds_waiter_show(c->holder, DS_CLAIM_LOST, "entry deleted");
+    ds_contender_move(c, DS_CONTENDER_LOSING, "entry deleted");
+    check(c);
+}
+
+static void on_own(ds_watch *watch, const ds_watch_event *event) {
+    ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, own);
+    if (event->kind == DS_WATCH_DELETED) {
+        bool broken = event->value != NULL && event->value_size > 0 &&
+                      memmem(event->value, event->value_size, DS_BROKEN_MARK, strlen(DS_BROKEN_MARK)) != NULL;
+        own_gone(c, broken);
+    } else if (event->kind == DS_WATCH_ENDED) {
+        c->own_on = false;
+        ds_session_hint(&c->user);
+    }
+}
+
+static void watch_own(ds_contender *c) {
+    char *key = NULL;
+    if (c->own_on || !backend_of(c)->ops->entry_key(backend_of(c), &c->entry, &key)) {
+        return;
+    }
+    ds_watch_spec spec = {
+        .key = key, .deletes_only = true, .since = c->entry.token + 1, .lease = &c->user.session->lease};
+    c->own.on_event = on_own;
+    c->own_on = backend_of(c)->ops->watch(backend_of(c), &c->own, &spec);
+    ds_free(key);
+}
+
+/* ---- acquired_at ---------------------------------------------------------------------------------------------------------- */
+
+static void mark_done(ds_call *call, const ds_reply *reply) {
+    ds_contender *c = DS_CONTAINER_OF(call, ds_contender, mark_call);
+    if (c->user.session == NULL || ds_session_reply_ends(c->user.session, reply)) {
+        return;
+    }
+    if (reply->outcome == DS_AMBIGUOUS || reply->resent) {
+        c->mark_uncertain = true;
+    } else if (reply->outcome == DS_OK && reply->place == DS_PLACE_GONE) {
+        own_gone(c, false);
+    } else if (reply->outcome == DS_NOT_EXECUTED || (reply->outcome == DS_OK && reply->place == DS_PLACE_STALE)) {
+        c->marked = false;
+        ds_session_hint(&c->user);
+    }
+}
+
+static void mark_acquired(ds_contender *c) {
+    ds_backend *backend = backend_of(c);
+    c->marked = true;
+    if (c->mark_call.impl != NULL || !make_value(c, c->holder, c->held_wall_ms)) {
+        return;
+    }
+    ds_write write = {
+        .kind = DS_WRITE_VALUE, .entry = &c->entry, .value = c->entry.value, .value_size = c->entry.value_size};
+    c->mark_call.done = mark_done;
+    c->mark_call.timeout_ns = ds_engine_request_timeout(c->engine, c->user.session->timing.ttl_ns);
+    backend->ops->write(backend, &c->mark_call, &write);
+}
+
+void ds_entry_hint(ds_session_user *user) {
+    ds_contender *c = DS_CONTAINER_OF(user, ds_contender, user);
+    if (c->state != DS_CONTENDER_WAITING && c->state != DS_CONTENDER_HELD) {
+        return;
+    }
+    watch_own(c);
+    if (c->state == DS_CONTENDER_HELD && !c->marked) {
+        mark_acquired(c);
+    }
+}
+
+/* ---- answers about our place ------------------------------------------------------------------------------------------------ */
+
+static void held(ds_contender *c, int64_t token) {
+    ds_session *session = c->user.session;
+    ds_world *world = c->engine->world;
+    ds_waiter *front = ds_contender_front(c);
+    ds_claim *claim = front->claim;
+    int64_t now = ds_now(world);
+    if (now < 0 || now >= session->deadline_ns) {
+        ds_session_lose(session, DSYNC_REASON_EXPIRED, "not renewed in time");
+        return;
+    }
+    c->entry.token = token;
+    unwatch(c, &c->ahead, &c->ahead_on);
+    ds_timer_stop(world, &c->timer);
+    ds_list_remove(&front->node);
+    c->holder = front;
+    c->held_wall_ms = world->ops->wall_ms(world);
+    ds_contender_move(c, DS_CONTENDER_HELD, "first in the queue");
+    int64_t hold_until = front->hold_ns == DS_NEVER ? DS_NEVER : now + front->hold_ns;
+    atomic_store_explicit(&claim->deadline_ns, session->deadline_ns, memory_order_relaxed);
+    atomic_store_explicit(&claim->wall_deadline_ms, session->wall_deadline_ms, memory_order_relaxed);
+    atomic_store_explicit(&claim->hold_until_ns, hold_until, memory_order_relaxed);
+    atomic_store_explicit(&claim->token, token, memory_order_relaxed);
+    atomic_store_explicit(&claim->reason, DSYNC_NOT_LOST, memory_order_relaxed);
+    atomic_store_explicit(&claim->suspect, session->state == DS_SESSION_SUSPECT, memory_order_relaxed);
+    atomic_fetch_add_explicit(&claim->acquisition, 1, memory_order_relaxed);
+    c->engine->stats.acquisitions++;
+    ds_session_hint(&c->user);
+    ds_waiter_settle(front, DSYNC_OK, "");
+}
+
+static void describe_holder(const ds_peer *holder, char *out, size_t size) {
+    ds_value value;
+    if (holder == NULL) {
+        snprintf(out, size, "held by somebody else");
+        return;
+    }
+    bool read = ds_value_read(holder->value, holder->value_size, &value);
+    const char *id = read && value.id != NULL ? value.id : holder->key;
+    snprintf(out, size, "held by %s (token %lld)", id, (long long)holder->token);
+    if (read) {
+        ds_value_free(&value);
+    }
+}
+
+/* A try that found somebody there. Others may have queued up behind it here meanwhile: they go on. */
+static void busy(ds_contender *c, const ds_reply *reply) {
+    ds_waiter *front = ds_contender_front(c);
+    char message[300];
+    describe_holder(reply->holder, message, sizeof message);
+    bool answer = front->only_try && c->trying;
+    if (answer) {
+        ds_list_remove(&front->node);
+    }
+    if (!c->dirty) {
+        c->sent = false;
+    }
+    ds_entry_abandon(c, "somebody is there");
+    ds_contender_proceed(c);
+    if (answer) {
+        ds_waiter_settle(front, DSYNC_CONTENDED, message);
+    }
+}
+
+static void waiting(ds_contender *c, const ds_reply *reply) {
+    ds_waiter *front = ds_contender_front(c);
+    if (reply->token != 0) {
+        c->entry.token = reply->token;
+    }
+    if (c->state != DS_CONTENDER_WAITING) {
+        ds_contender_move(c, DS_CONTENDER_WAITING, "somebody is ahead");
+        ds_session_hint(&c->user);
+    }
+    if (reply->place == DS_PLACE_DELAYED) {
+        int64_t pause = reply->delay_ms;
+        if (ds_claim_get(front->claim) != DS_CLAIM_DELAYED) {
+            ds_engine_notice(c->engine, "lock-delay", "%s: free, but the server lets nobody in for at most %.1f s",
+                             front->label, (double)reply->delay_ms / 1e3);
+        }
+        ds_waiter_show(front, DS_CLAIM_DELAYED, "lock-delay");
+        pause = pause < DELAY_POLL_MIN_MS ? DELAY_POLL_MIN_MS : pause;
+        again_in(c, (pause > DELAY_POLL_MAX_MS ? DELAY_POLL_MAX_MS : pause) * DS_MS);
+        return;
+    }
+    ds_waiter_show(front, DS_CLAIM_WAITING, "in the queue");
+    if (reply->ahead != NULL) {
+        watch_ahead(c, reply->ahead);
+    }
+    uint64_t jitter = ds_random64(c->engine->world) % (uint64_t)DS_SECOND;
+    again_in(c, c->ahead_on ? POLL_NS + (int64_t)jitter : DELAY_POLL_MAX_MS * DS_MS);
+}
+
+/* Our place vanished while we waited: take a new one. */
+static void reenter(ds_contender *c) {
+    ds_entry_stop(c);
+    c->sent = false;
+    ds_contender_move(c, DS_CONTENDER_ENTERING, "entry deleted while waiting");
+    ds_waiter_show(ds_contender_front(c), DS_CLAIM_ENTERING, "entry deleted while waiting");
+    ds_entry_enter(c);
+}
+
+static bool common(ds_contender *c, const ds_reply *reply) {
+    if (reply->resent) {
+        c->engine->stats.resent++;
+    }
+    if (ds_session_reply_ends(c->user.session, reply)) {
+        return true;
+    }
+    if (reply->outcome == DS_REFUSED) {
+        char message[300];
+        snprintf(message, sizeof message, "%s", reply->message != NULL ? reply->message : "refused");
+        ds_contender_fail_all(c, reply->code, message);
+        return true;
+    }
+    if (reply->outcome != DS_OK) {
+        note_failure(c, reply);
+        return true;
+    }
+    note_answer(c, reply);
+    return false;
+}
+
+static void checked(ds_call *call, const ds_reply *reply) {
+    ds_contender *c = DS_CONTAINER_OF(call, ds_contender, call);
+    if (c->state == DS_CONTENDER_LOSING) {
+        if (!ds_session_reply_ends(c->user.session, reply)) {
+            ds_contender_lose(c, DSYNC_REASON_DELETED);
+        }
+        return;
+    }
+    if (common(c, reply)) {
+        return;
+    }
+    switch (reply->place) {
+    case DS_PLACE_HELD:
+        held(c, c->entry.token);
+        break;
+    case DS_PLACE_WAITING:
+    case DS_PLACE_DELAYED:
+        waiting(c, reply);
+        break;
+    case DS_PLACE_GONE:
+    default:
+        reenter(c);
+        break;
+    }
+}
+
+static void check(ds_contender *c) {
+    start_call(c, checked);
+    if (c->state == DS_CONTENDER_LOSING) {
+        c->call.timeout_ns = 200 * DS_MS;
+    }
+    backend_of(c)->ops->check(backend_of(c), &c->call, &c->entry);
+}
+
+/* ---- getting in ---------------------------------------------------------------------------------------------------------------- */
+
+static void entered(ds_call *call, const ds_reply *reply) {
+    ds_contender *c = DS_CONTAINER_OF(call, ds_contender, call);
+    if (reply->outcome == DS_AMBIGUOUS || reply->resent) {
+        c->dirty = true;
+    } else if (reply->outcome == DS_NOT_EXECUTED && !c->dirty) {
+        c->sent = false;
+    }
+    if (common(c, reply)) {
+        return;
+    }
+    switch (reply->place) {
+    case DS_PLACE_HELD:
+        held(c, reply->token);
+        break;
+    case DS_PLACE_WAITING:
+    case DS_PLACE_DELAYED:
+        waiting(c, reply);
+        break;
+    case DS_PLACE_BUSY:
+        busy(c, reply);
+        break;
+    default: /* STALE: the epoch moved while this was under way; ask again with the present one */
+        if (!c->dirty) {
+            c->sent = false;
+        }
+        c->attempt++;
+        again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
+        break;
+    }
+}
+
+void ds_entry_enter(ds_contender *c) {
+    if (!c->sent && !ds_entry_renew_identity(c)) {
+        ds_contender_fail_all(c, DSYNC_RESOURCE, "out of memory");
+        return;
+    }
+    start_call(c, entered);
+    c->sent = true;
+    backend_of(c)->ops->enter(backend_of(c), &c->call, &c->entry, c->trying);
+}
+
+static void swapped(ds_call *call, const ds_reply *reply) {
+    ds_contender *c = DS_CONTAINER_OF(call, ds_contender, call);
+    if (common(c, reply)) {
+        return;
+    }
+    ds_release *release = c->releasing;
+    c->releasing = NULL;
+    c->swapping = false;
+    if (reply->place == DS_PLACE_HELD) {
+        held(c, reply->token);
+    } else if (reply->place == DS_PLACE_WAITING || reply->place == DS_PLACE_DELAYED) {
+        waiting(c, reply);
+    } else { /* the old entry had been taken away, so the new one was not made */
+        c->sent = false;
+        ds_entry_enter(c);
+        ds_release_finish(release, DSYNC_LOST);
+        return;
+    }
+    ds_release_finish(release, DSYNC_OK);
+}
+
+void ds_entry_swap(ds_contender *c) {
+    start_call(c, swapped);
+    c->sent = true;
+    backend_of(c)->ops->swap(backend_of(c), &c->call, &c->old, &c->entry);
+}
+
+/* ---- getting out ----------------------------------------------------------------------------------------------------------------- */
+
+void ds_entry_stop(ds_contender *c) {
+    ds_backend *backend = backend_of(c);
+    ds_world *world = c->engine->world;
+    backend->ops->cancel(backend, &c->call);
+    backend->ops->cancel(backend, &c->mark_call);
+    unwatch(c, &c->ahead, &c->ahead_on);
+    unwatch(c, &c->own, &c->own_on);
+    ds_timer_stop(world, &c->timer);
+    ds_session_unhint(&c->user);
+}
+
+static void release_departed(void *context, dsync_code code) {
+    ds_release *release = context;
+    release->departure = NULL;
+    ds_release_finish(release, code);
+}
+
+void ds_entry_abandon(ds_contender *c, const char *why) {
+    ds_session *session = c->user.session;
+    ds_release *release = c->releasing;
+    bool unsure = c->dirty || (c->sent && c->call.impl != NULL && c->state == DS_CONTENDER_ENTERING);
+    bool swapping = c->swapping;
+    bool sent = c->sent;
+    ds_entry_stop(c);
+    ds_timer_stop(c->engine->world, &c->patience);
+    c->releasing = NULL;
+    c->swapping = false;
+    c->sent = false;
+    c->dirty = false;
+    ds_contender_move(c, DS_CONTENDER_IDLE, why);
+    if (session != NULL && ds_session_usable(session) && sent) {
+        if (swapping) {
+            /* In this order: once the old entry is gone, no copy of the exchange can make the new one. */
+            ds_departed_fn departed = release != NULL ? release_departed : NULL;
+            ds_departure *departure = ds_depart(session, &c->old, true, departed, release);
+            if (release != NULL && departure != NULL) {
+                release->contender = NULL;
+                release->departure = departure;
+                release = NULL;
+            }
+            unsure = true;
+        }
+        if (ds_session_usable(session)) {
+            (void)ds_depart(session, &c->entry, unsure, NULL, NULL);
+        }
+    }
+    ds_session_detach(&c->user);
+    ds_release_finish(release, DSYNC_LOST);
+}

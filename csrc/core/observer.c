@@ -1,0 +1,367 @@
+/* observer.c: see observer.h. Watch from now on, then list, then tell the difference; every event after that is applied to
+ * the state in memory. Whatever is doubtful (an event while listing, a watch that ended) leads to listing again.
+ */
+#include "observer.h"
+
+#include <string.h>
+
+#define RETRY_CAP_NS DS_SECOND
+#define REFRESH_NS (60 * DS_SECOND)
+
+static void list_all(ds_observer *observer);
+
+/* ---- the state in memory ------------------------------------------------------------------------------------------------ */
+
+static ds_member *member_of(ds_list *node) {
+    return DS_LIST_ENTRY(node, ds_member, node);
+}
+
+static ds_election *election_of(ds_list *node) {
+    return DS_LIST_ENTRY(node, ds_election, node);
+}
+
+static void member_free(ds_member *member) {
+    ds_list_remove(&member->node);
+    ds_value_free(&member->value);
+    ds_free(member->key);
+    ds_free(member);
+}
+
+static void election_free(ds_election *election) {
+    while (!ds_list_empty(&election->members)) {
+        member_free(member_of(election->members.next));
+    }
+    ds_list_remove(&election->node);
+    ds_free(election->path);
+    ds_free(election);
+}
+
+/* The path of an entry is its key without the last segment. */
+static ds_election *election_at(ds_observer *observer, const char *path, size_t length) {
+    for (ds_list *link = observer->elections.next; link != &observer->elections; link = link->next) {
+        ds_election *election = election_of(link);
+        if (strncmp(election->path, path, length) == 0 && election->path[length] == '\0') {
+            return election;
+        }
+    }
+    ds_election *election = ds_calloc(1, sizeof *election);
+    char *copy = ds_strndup(path, length);
+    if (election == NULL || copy == NULL) {
+        ds_free(election);
+        ds_free(copy);
+        return NULL;
+    }
+    election->path = copy;
+    ds_list_init(&election->members);
+    ds_list_append(&observer->elections, &election->node);
+    return election;
+}
+
+static ds_member *find(ds_election *election, const char *key) {
+    for (ds_list *link = election->members.next; link != &election->members; link = link->next) {
+        if (strcmp(member_of(link)->key, key) == 0) {
+            return member_of(link);
+        }
+    }
+    return NULL;
+}
+
+static ds_member *add(ds_election *election, const char *key, int64_t token, const ds_value *value) {
+    ds_member *member = ds_calloc(1, sizeof *member);
+    char *copy = ds_strdup(key);
+    if (member == NULL || copy == NULL) {
+        ds_free(member);
+        ds_free(copy);
+        return NULL;
+    }
+    member->key = copy;
+    member->token = token;
+    member->value = *value;
+    ds_list *before = election->members.prev;
+    while (before != &election->members && member_of(before)->token > token) {
+        before = before->prev;
+    }
+    ds_list_init(&member->node);
+    member->node.prev = before;
+    member->node.next = before->next;
+    before->next->prev = &member->node;
+    before->next = &member->node;
+    return member;
+}
+
+static bool same_text(const char *a, size_t a_size, const char *b, size_t b_size) {
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    return a_size == b_size && memcmp(a, b, a_size) == 0;
+}
+
+/* ---- telling -------------------------------------------------------------------------------------------------------------- */
+
+static void tell(ds_observer *observer, ds_change_kind kind, const ds_election *election, const ds_member *member) {
+    if (observer->engine != NULL) {
+        observer->on_change(observer, kind, election->path, member, observer->missed);
+    }
+}
+
+/* One entry as it is now. False: out of memory. */
+static bool apply_put(ds_observer *observer, ds_election *election, const char *key, int64_t token, const char *text,
+                      size_t size) {
+    ds_value value;
+    if (!ds_value_read(text, size, &value)) {
+        return false;
+    }
+    ds_member *member = find(election, key);
+    if (member != NULL && member->token != token) {
+        tell(observer, DS_CHANGE_LEFT, election, member);
+        member_free(member);
+        member = NULL;
+    }
+    if (member == NULL) {
+        member = add(election, key, token, &value);
+        if (member == NULL) {
+            ds_value_free(&value);
+            return false;
+        }
+        member->listed = true;
+        tell(observer, DS_CHANGE_JOINED, election, member);
+        return true;
+    }
+    member->listed = true;
+    /* acquired_at may have been added: no change worth telling. */
+    bool same = same_text(member->value.value, member->value.value_size, value.value, value.value_size);
+    ds_value_free(&member->value);
+    member->value = value;
+    if (!same) {
+        tell(observer, DS_CHANGE_CHANGED, election, member);
+    }
+    return true;
+}
+
+static void tell_leader(ds_observer *observer, ds_election *election) {
+    ds_member *first = ds_list_empty(&election->members) ? NULL : member_of(election->members.next);
+    int64_t leader = first != NULL ? first->token : 0;
+    if (election->told && leader == election->leader) {
+        return;
+    }
+    election->told = true;
+    election->leader = leader;
+    tell(observer, first != NULL ? DS_CHANGE_ELECTED : DS_CHANGE_VACANT, election, first);
+}
+
+static void drop_unlisted(ds_observer *observer, ds_election *election) {
+    ds_list *link = election->members.next;
+    while (link != &election->members) {
+        ds_member *member = member_of(link);
+        link = link->next;
+        if (!member->listed) {
+            tell(observer, DS_CHANGE_LEFT, election, member);
+            member_free(member);
+        }
+    }
+}
+
+/* The listing is complete: tell what is left to tell. */
+static void conclude(ds_observer *observer) {
+    if (!observer->subtree && election_at(observer, observer->path, strlen(observer->path)) == NULL) {
+        observer->again = true;
+        return;
+    }
+    ds_list *link = observer->elections.next;
+    while (link != &observer->elections && observer->engine != NULL) {
+        ds_election *election = election_of(link);
+        link = link->next;
+        drop_unlisted(observer, election);
+        tell_leader(observer, election);
+        if (observer->subtree && ds_list_empty(&election->members)) {
+            election_free(election);
+        }
+    }
+    observer->synced = true;
+    observer->missed = false;
+}
+
+/* ---- listing ---------------------------------------------------------------------------------------------------------------- */
+
+static void later(ds_observer *observer) {
+    ds_world *world = observer->engine->world;
+    observer->attempt++;
+    ds_timer_set(world, &observer->timer,
+                 ds_now(world) + ds_backoff(observer->attempt, RETRY_CAP_NS, ds_random64(world)));
+}
+
+static bool take_page(ds_observer *observer, const ds_reply *reply) {
+    for (size_t i = 0; i < reply->peer_count; i++) {
+        const ds_peer *peer = &reply->peers[i];
+        ds_election *election = election_at(observer, peer->path, strlen(peer->path));
+        if (election == NULL ||
+            !apply_put(observer, election, peer->key, peer->token, peer->value, peer->value_size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void send_list(ds_observer *observer) {
+    ds_backend *backend = observer->engine->backend;
+    ds_list_spec spec = {.path = observer->path, .subtree = observer->subtree, .after = observer->after};
+    observer->call.timeout_ns = ds_engine_request_timeout(observer->engine, 40 * DS_SECOND);
+    backend->ops->list(backend, &observer->call, &spec);
+}
+
+static void listed(ds_call *call, const ds_reply *reply) {
+    ds_observer *observer = DS_CONTAINER_OF(call, ds_observer, call);
+    observer->listing = false;
+    if (reply->outcome == DS_REFUSED) {
+        ds_observer_end(observer, reply->code, reply->message != NULL ? reply->message : "refused");
+        return;
+    }
+    if (reply->outcome != DS_OK || !take_page(observer, reply)) {
+        later(observer);
+        return;
+    }
+    if (observer->engine == NULL) {
+        return; /* ended by a callback */
+    }
+    observer->attempt = 0;
+    ds_free(observer->after);
+    observer->after = reply->next != NULL ? ds_strdup(reply->next) : NULL;
+    if (reply->next != NULL && observer->after == NULL) {
+        later(observer);
+        return;
+    }
+    if (observer->after != NULL) {
+        observer->listing = true;
+        send_list(observer);
+        return;
+    }
+    observer->revision = reply->revision;
+    conclude(observer);
+    if (observer->engine == NULL) {
+        return;
+    }
+    if (observer->again) {
+        list_all(observer);
+    } else {
+        ds_timer_set(observer->engine->world, &observer->timer, ds_now(observer->engine->world) + REFRESH_NS);
+    }
+}
+
+static void list_all(ds_observer *observer) {
+    for (ds_list *e = observer->elections.next; e != &observer->elections; e = e->next) {
+        ds_election *election = election_of(e);
+        for (ds_list *m = election->members.next; m != &election->members; m = m->next) {
+            member_of(m)->listed = false;
+        }
+    }
+    ds_free(observer->after);
+    observer->after = NULL;
+    observer->again = false;
+    observer->listing = true;
+    observer->call.done = listed;
+    send_list(observer);
+}
+
+/* ---- watching ---------------------------------------------------------------------------------------------------------------- */
+
+static void apply_event(ds_observer *observer, const ds_watch_event *event) {
+    const char *slash = strrchr(event->key, '/');
+    if (slash == NULL) {
+        return;
+    }
+    ds_election *election = election_at(observer, event->key, (size_t)(slash - event->key));
+    if (election == NULL) {
+        later(observer);
+        return;
+    }
+    if (event->kind == DS_WATCH_PUT) {
+        const char *text = event->value != NULL ? event->value : "";
+        if (!apply_put(observer, election, event->key, event->token, text, event->value != NULL ? event->value_size : 0)) {
+            later(observer);
+        }
+    } else {
+        ds_member *member = find(election, event->key);
+        if (member != NULL) {
+            tell(observer, DS_CHANGE_LEFT, election, member);
+            member_free(member);
+        }
+    }
+    if (observer->engine != NULL) {
+        tell_leader(observer, election);
+    }
+}
+
+static void on_watch(ds_watch *watch, const ds_watch_event *event) {
+    ds_observer *observer = DS_CONTAINER_OF(watch, ds_observer, watch);
+    switch (event->kind) {
+    case DS_WATCH_READY:
+        if (!observer->listing) {
+            list_all(observer);
+        }
+        break;
+    case DS_WATCH_ENDED:
+        observer->watching = false;
+        observer->missed = observer->synced;
+        observer->synced = false;
+        later(observer);
+        break;
+    case DS_WATCH_PUT:
+    case DS_WATCH_DELETED:
+        if (observer->listing || !observer->synced) {
+            observer->again = true;
+        } else if (event->revision > observer->revision) {
+            apply_event(observer, event);
+        }
+        break;
+    }
+}
+
+static void tick(ds_timer *timer) {
+    ds_observer *observer = DS_CONTAINER_OF(timer, ds_observer, timer);
+    ds_backend *backend = observer->engine->backend;
+    if (!observer->watching) {
+        ds_watch_spec spec = {.key = observer->path, .subtree = true};
+        observer->watch.on_event = on_watch;
+        observer->watching = backend->ops->watch(backend, &observer->watch, &spec);
+        if (!observer->watching) {
+            later(observer);
+        }
+    } else if (!observer->listing) {
+        list_all(observer);
+    }
+}
+
+bool ds_observer_start(ds_engine *engine, ds_observer *observer, const char *path, bool subtree) {
+    observer->path = ds_strdup(path);
+    if (observer->path == NULL) {
+        return false;
+    }
+    observer->engine = engine;
+    observer->subtree = subtree;
+    ds_list_init(&observer->elections);
+    ds_list_init(&observer->node);
+    ds_list_append(&engine->observers, &observer->node);
+    observer->timer.fire = tick;
+    tick(&observer->timer);
+    return true;
+}
+
+void ds_observer_end(ds_observer *observer, dsync_code code, const char *message) {
+    ds_engine *engine = observer->engine;
+    if (engine == NULL) {
+        return;
+    }
+    observer->engine = NULL;
+    engine->backend->ops->unwatch(engine->backend, &observer->watch);
+    engine->backend->ops->cancel(engine->backend, &observer->call);
+    ds_timer_stop(engine->world, &observer->timer);
+    ds_list_remove(&observer->node);
+    observer->on_end(observer, code, message);
+    while (!ds_list_empty(&observer->elections)) {
+        election_free(election_of(observer->elections.next));
+    }
+    ds_free(observer->path);
+    ds_free(observer->after);
+    observer->path = NULL;
+    observer->after = NULL;
+}
