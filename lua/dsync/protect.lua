@@ -1,0 +1,64 @@
+-- protect.lua: calls a function so that its errors are caught and it may still yield, on every Lua.
+--
+-- Lua 5.1 cannot yield across pcall: there the function runs in a coroutine of its own and its yields are handed on to
+-- the coroutine around it.
+
+local coroutine, xpcall, type, select = coroutine, xpcall, type, select
+local traceback = debug.traceback
+local unpack = table.unpack or unpack
+
+local protect = {}
+
+-- Whether this Lua can yield across pcall.
+local probe = coroutine.create(function()
+  return pcall(coroutine.yield)
+end)
+coroutine.resume(probe)
+local pcall_yields = coroutine.resume(probe) and coroutine.status(probe) == "dead"
+protect.pcall_yields = pcall_yields
+
+--- Called with (inner, outer) when a coroutine is put inside another: a scheduler that knows `outer` shall take waits
+--- in `inner` for waits of `outer`.
+function protect.adopt() end
+
+local function with_traceback(message)
+  if type(message) == "string" then
+    return traceback(message, 2)
+  end
+  return message
+end
+
+local function relay(co, ok, ...)
+  if not ok then
+    local message = ...
+    if type(message) == "string" then
+      message = traceback(co, message)
+    end
+    return false, message
+  elseif coroutine.status(co) == "dead" then
+    return true, ...
+  elseif not coroutine.running() then
+    return false, traceback(co, "attempt to yield from outside a coroutine")
+  end
+  return relay(co, coroutine.resume(co, coroutine.yield(...)))
+end
+
+if pcall_yields then
+  --- Returns true and fn's results, or false and the error: a string gets its traceback, anything else stays as it is.
+  function protect.call(fn, ...)
+    local count, arguments = select("#", ...), { ... }
+    return xpcall(function()
+      return fn(unpack(arguments, 1, count))
+    end, with_traceback)
+  end
+else
+  function protect.call(fn, ...)
+    local co = coroutine.create(function(...)
+      return fn(...)
+    end)
+    protect.adopt(co, coroutine.running())
+    return relay(co, coroutine.resume(co, ...))
+  end
+end
+
+return protect
