@@ -70,7 +70,10 @@ char *ds_strdup(const char *text) {
 
 char *ds_strndup(const char *text, size_t length) {
     const char *end = length > 0 ? memchr(text, '\0', length) : NULL;
-    size_t size = end != NULL ? (size_t)(end - text) : length;
+    return ds_memdup(text, end != NULL ? (size_t)(end - text) : length);
+}
+
+char *ds_memdup(const void *bytes, size_t size) {
     if (size == SIZE_MAX) {
         return NULL;
     }
@@ -79,7 +82,7 @@ char *ds_strndup(const char *text, size_t length) {
         return NULL;
     }
     if (size > 0) {
-        memcpy(copy, text, size);
+        memcpy(copy, bytes, size);
     }
     copy[size] = '\0';
     return copy;

@@ -31,6 +31,7 @@ void *ds_calloc(size_t count, size_t size) DS_MUST_USE;
 void *ds_realloc(void *old, size_t size) DS_MUST_USE;
 char *ds_strdup(const char *text) DS_MUST_USE;
 char *ds_strndup(const char *text, size_t length) DS_MUST_USE; /* result is NUL-terminated */
+char *ds_memdup(const void *bytes, size_t size) DS_MUST_USE;   /* any bytes; a NUL is put behind them */
 void ds_free(void *memory);
 
 /* Overwrites a secret before it is freed, in a way the compiler keeps. NULL is fine. */

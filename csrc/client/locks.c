@@ -98,7 +98,7 @@ static bool take_value(dsync_lock *lock, const dsync_lock_options *options, dsyn
         return false;
     }
     if (value != NULL) {
-        lock->value = ds_strndup(value, size);
+        lock->value = ds_memdup(value, size);
         if (lock->value == NULL) {
             ds_error_no_memory(error);
             return false;
@@ -165,6 +165,7 @@ static dsync_lock *make(dsync_client *client, const char *name, const dsync_lock
     lock->name = ds_strdup(name);
     lock->node_id = ds_strdup(id);
     ds_claim_init(&lock->claim);
+    lock->waiter.claim = &lock->claim;
     ds_list_init(&lock->revoked);
     if (lock->name == NULL || lock->node_id == NULL) {
         ds_error_no_memory(error);
@@ -339,7 +340,7 @@ static bool prepare(dsync_lock *lock, const dsync_acquire_options *options, dsyn
     }
     forget_given(lock);
     if (own && options->value != NULL) {
-        lock->given = ds_strndup(options->value, options->value_size);
+        lock->given = ds_memdup(options->value, options->value_size);
         if (lock->given == NULL) {
             ds_error_no_memory(error);
             return false;

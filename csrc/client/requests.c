@@ -20,7 +20,7 @@ static bool keep_value(dsync_op *op, const char *value, size_t size, int64_t tok
     if (value == NULL) {
         return true;
     }
-    op->value = ds_strndup(value, size);
+    op->value = ds_memdup(value, size);
     op->value_size = size;
     op->token = token;
     op->has_value = op->value != NULL;

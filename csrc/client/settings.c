@@ -171,6 +171,9 @@ static bool check_texts(const dsync_options *o, dsync_error *error) {
     if (o->region != NULL && !ds_path_check(o->region, strlen(o->region), "region", error)) {
         return false;
     }
+    if (o->region != NULL && o->region[0] == '/') {
+        return REFUSE("region must not begin with \"/\": leave the first one out");
+    }
     if (o->id != NULL && (o->id[0] == '\0' || strlen(o->id) > ID_MAX || !ds_utf8_valid(o->id, strlen(o->id)))) {
         return REFUSE("id: give 1 to %d bytes of UTF-8", ID_MAX);
     }

@@ -26,7 +26,7 @@ static void announce(dsync_watcher *watcher) {
 }
 
 static bool copy_text(char **to, const char *from, size_t size) {
-    *to = from != NULL ? ds_strndup(from, size) : NULL;
+    *to = from != NULL ? ds_memdup(from, size) : NULL;
     return from == NULL || *to != NULL;
 }
 
