@@ -141,6 +141,8 @@ DSYNC_API dsync_client *dsync_open(const char *url, const dsync_options *options
  * operations end with DSYNC_CLOSED. DSYNC_OK, or DSYNC_UNKNOWN with "free by ..." when the server did not confirm.
  * Closing twice is harmless. The handle stays valid (and answers DSYNC_CLOSED) until dsync_client_unref. */
 DSYNC_API dsync_code dsync_close(dsync_client *client, int64_t timeout_ms, dsync_error *error);
+/* The same as an operation, for hosts that must not block: it ends with DSYNC_OK or DSYNC_UNKNOWN. */
+DSYNC_API dsync_op *dsync_close_start(dsync_client *client, int64_t timeout_ms, dsync_error *error);
 /* The same without waiting: the client's thread finishes within close_timeout_ms. For finalizers. At exit() the library
  * waits for such closings, each within its close_timeout_ms. */
 DSYNC_API void dsync_close_later(dsync_client *client);
@@ -157,7 +159,9 @@ DSYNC_API char *dsync_client_options(const dsync_client *client);
 typedef struct dsync_stats {
     size_t size; /* sizeof(dsync_stats), set by the caller */
     uint64_t requests, renewals, reconnects, retries, acquisitions, releases, losses, resent, late_replies;
-    uint64_t sessions, entries, held, waiting, watches, cleaning; /* at this moment */
+    /* At this moment: sessions; entries on the server; locks held; calls that wait for a lock; watches; entries on their
+     * way out. */
+    uint64_t sessions, entries, held, waiting, watches, cleaning;
 } dsync_stats;
 DSYNC_API void dsync_client_stats(dsync_client *client, dsync_stats *stats);
 
@@ -285,7 +289,7 @@ DSYNC_API dsync_code dsync_release(dsync_lock *lock, dsync_error *error);
 /* No I/O, any thread, computed now from this process's clock. */
 DSYNC_API int dsync_held(const dsync_lock *lock);
 DSYNC_API int64_t dsync_valid_for_ms(const dsync_lock *lock); /* 0 when not held */
-/* "idle" "entering" "waiting" "lock-delay" "held" "suspect" "releasing" "lost". Static. */
+/* "idle" "entering" "waiting" "lock-delay" "held" "suspect" "releasing" "lost", in a forked child "forked". Static. */
 DSYNC_API const char *dsync_lock_state(const dsync_lock *lock);
 DSYNC_API int64_t dsync_token(const dsync_lock *lock);            /* of the present or last acquisition; 0 = none */
 DSYNC_API uint64_t dsync_acquisition(const dsync_lock *lock);     /* counts this object's acquisitions, 0 = none yet */

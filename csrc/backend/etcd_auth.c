@@ -148,6 +148,16 @@ bool ds_etcd_auth_refused(ds_etcd_auth *auth, uint64_t serial) {
     return auth->token_file != NULL && file_has_another(auth);
 }
 
+ds_etcd_verdict ds_etcd_auth_judge(const ds_etcd_auth *auth, ds_etcd_verdict verdict) {
+    if (verdict.token_refused && auth->user == NULL && verdict.outcome != DS_REFUSED) {
+        verdict.outcome = DS_REFUSED;
+        verdict.code = DSYNC_DENIED;
+        verdict.advice = auth->header != NULL ? "the token is not valid (any more)"
+                                              : "the server wants a user and password, or a token";
+    }
+    return verdict;
+}
+
 void ds_etcd_auth_freshen(ds_etcd_auth *auth, int64_t age_ns) {
     bool renewable = auth->user != NULL || auth->token_file != NULL;
     if (renewable && auth->header != NULL && ds_now(auth->exchange.etcd->base.world) - auth->taken_ns > age_ns) {

@@ -5,6 +5,7 @@
 #define DS_ETCD_AUTH_H
 
 #include "backend.h"
+#include "etcd_error.h"
 #include "etcd_transport.h"
 
 typedef struct ds_etcd_auth {
@@ -37,6 +38,8 @@ ds_etcd_auth_state ds_etcd_auth_ask(ds_etcd_auth *auth, dsync_error *error);
 void ds_etcd_auth_wait(ds_etcd_auth *auth, ds_etcd_auth_waiter *waiter);
 /* The server refused header `serial`. True: there is, or can be, a newer one. */
 bool ds_etcd_auth_refused(ds_etcd_auth *auth, uint64_t serial);
+/* A refused token is final where there is no other to be had. */
+ds_etcd_verdict ds_etcd_auth_judge(const ds_etcd_auth *auth, ds_etcd_verdict verdict);
 /* Forgets a user's token older than `age_ns`, so that what is opened next lives as long as it can. */
 void ds_etcd_auth_freshen(ds_etcd_auth *auth, int64_t age_ns);
 

@@ -123,7 +123,8 @@ static void reset_call(ds_etcd_call *call, ds_call *owner) {
     call->epoch = 0;
     call->lease = NULL;
     call->exchange.done = answered;
-    call->exchange.deadline_ns = ds_now(call->etcd->base.world) + owner->timeout_ns;
+    int64_t now = ds_now(call->etcd->base.world);
+    call->exchange.deadline_ns = owner->timeout_ns < DS_NEVER - now ? now + owner->timeout_ns : DS_NEVER;
     call->exchange.urgent = owner->urgent;
     call->exchange.keep = false;
     call->exchange.reply_max = 0;

@@ -70,7 +70,7 @@ static void on_canceled(ds_etcd_stream *stream, const ds_etcd_watch_reply *reply
         }
         return;
     }
-    ds_etcd_verdict verdict = ds_etcd_judge_cancel(reply->cancel_reason);
+    ds_etcd_verdict verdict = ds_etcd_auth_judge(&stream->etcd->auth, ds_etcd_judge_cancel(reply->cancel_reason));
     ds_etcd_status status = {-1, reply->cancel_reason[0] != '\0' ? reply->cancel_reason : "the watch was cancelled"};
     ds_etcd_explain(&error, stream->endpoint, 200, &status, verdict.advice);
     if (watching != NULL && verdict.token_refused && token_is_old(stream)) {
@@ -82,7 +82,7 @@ static void on_canceled(ds_etcd_stream *stream, const ds_etcd_watch_reply *reply
 
 void ds_etcd_stream_refused(ds_etcd_stream *stream, int http, const ds_etcd_status *status) {
     ds_etcd *etcd = stream->etcd;
-    ds_etcd_verdict verdict = ds_etcd_judge(http, status);
+    ds_etcd_verdict verdict = ds_etcd_auth_judge(&etcd->auth, ds_etcd_judge(http, status));
     dsync_error error;
     ds_etcd_explain(&error, stream->endpoint, http, status, verdict.advice);
     if (verdict.token_refused) {

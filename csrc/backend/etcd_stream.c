@@ -161,6 +161,8 @@ static void write_queued(ds_etcd_stream *stream) {
         create.since = watching->since;
         create.deletes_only = watching->deletes_only;
         ds_etcd_json_watch_create(&stream->out, &create);
+        ds_free(watching->key); /* ten thousand of them add up */
+        watching->key = NULL;
         watching->stream_number = stream->number;
         ds_list_append(&stream->asked, node);
     }

@@ -139,17 +139,11 @@ static void accept_reply(ds_etcd_exchange *exchange, const ds_etcd_reply *reply)
 
 static void judge_error(ds_etcd_exchange *exchange, int http, const ds_etcd_status *status) {
     ds_etcd *etcd = exchange->etcd;
-    ds_etcd_verdict verdict = ds_etcd_judge(http, status);
+    ds_etcd_verdict verdict = ds_etcd_auth_judge(&etcd->auth, ds_etcd_judge(http, status));
     if (verdict.token_refused && !exchange->anew && ds_etcd_auth_refused(&etcd->auth, exchange->token_serial)) {
         exchange->anew = true;
         begin(exchange);
         return;
-    }
-    if (verdict.token_refused && etcd->auth.user == NULL) {
-        verdict.outcome = DS_REFUSED;
-        verdict.code = DSYNC_DENIED;
-        verdict.advice = etcd->auth.header != NULL ? "the token is not valid (any more)"
-                                                   : "the server wants a user and password, or a token";
     }
     if (verdict.server_ailing) {
         ds_endpoints_bad(&etcd->endpoints, exchange->endpoint, ds_now(etcd->base.world));

@@ -54,6 +54,7 @@ static void free_watching(ds_etcd_stream *stream, ds_etcd_watching *watching) {
     stream->slots[watching->id & SLOT_MASK] = NULL;
     stream->count--;
     ds_list_remove(&watching->node);
+    ds_free(watching->key);
     ds_free(watching);
 }
 
@@ -103,9 +104,26 @@ void ds_etcd_watching_drop_all(ds_etcd_stream *stream) {
 
 /* ---- watch and unwatch ----------------------------------------------------------------------------------------------------------------- */
 
-static ds_etcd_watching *new_watching(ds_watch *owner, const ds_watch_spec *spec) {
+/* One key, or [key + "/", key + "0"). */
+static bool set_range(ds_etcd_watching *watching, const ds_watch_spec *spec) {
     size_t size = strlen(spec->key);
-    ds_etcd_watching *watching = ds_calloc(1, sizeof(*watching) + 2 * size + 3);
+    watching->key = ds_malloc(spec->subtree ? 2 * size + 2 : size + 1);
+    if (watching->key == NULL) {
+        return false;
+    }
+    memcpy(watching->key, spec->key, size + 1);
+    watching->size = size;
+    if (spec->subtree) {
+        watching->key[watching->size++] = '/';
+        memcpy(watching->key + watching->size, spec->key, size);
+        watching->key[watching->size + size] = '/' + 1;
+        watching->end_size = size + 1;
+    }
+    return true;
+}
+
+static ds_etcd_watching *new_watching(ds_etcd_stream *stream, ds_watch *owner, const ds_watch_spec *spec) {
+    ds_etcd_watching *watching = ds_calloc(1, sizeof(*watching));
     if (watching == NULL) {
         return NULL;
     }
@@ -113,25 +131,18 @@ static ds_etcd_watching *new_watching(ds_watch *owner, const ds_watch_spec *spec
     watching->owner = owner;
     watching->since = spec->since;
     watching->deletes_only = spec->deletes_only;
-    memcpy(watching->key, spec->key, size);
-    watching->size = size;
-    if (spec->subtree) { /* [key + "/", key + "0") */
-        watching->key[watching->size++] = '/';
-        memcpy(watching->key + watching->size, spec->key, size);
-        watching->key[watching->size + size] = '/' + 1;
-        watching->end_size = size + 1;
+    if (!set_range(watching, spec) || !take_slot(stream, watching)) {
+        ds_free(watching->key);
+        ds_free(watching);
+        return NULL;
     }
     return watching;
 }
 
 bool ds_etcd_watch(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec) {
     ds_etcd_stream *stream = &ds_etcd_of(backend)->stream;
-    ds_etcd_watching *watching = new_watching(watch, spec);
+    ds_etcd_watching *watching = new_watching(stream, watch, spec);
     if (watching == NULL) {
-        return false;
-    }
-    if (!take_slot(stream, watching)) {
-        ds_free(watching);
         return false;
     }
     watch->impl = watching;

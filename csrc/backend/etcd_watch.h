@@ -22,7 +22,7 @@ typedef struct ds_etcd_watching {
     bool deletes_only;
     bool answered;
     size_t size, end_size;
-    char key[]; /* and the end of the range behind it */
+    char *key; /* and the end of the range behind it; NULL once sent */
 } ds_etcd_watching;
 
 typedef struct ds_etcd_stream {

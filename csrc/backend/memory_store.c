@@ -12,6 +12,7 @@
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static ds_list registry = {&registry, &registry};
+static ds_list inherited = {&inherited, &inherited}; /* a forked child's: never used, and never freed */
 static int64_t
     highest_revision; /* of any store that ever was: the tokens of a name never repeat, even in a new store */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
@@ -32,10 +33,10 @@ static void after_fork(void) {
 
 /* The parent's stores stay the parent's; only their tokens are not given out again. */
 static void after_fork_in_child(void) {
-    ds_list *node;
-    while ((node = ds_list_pop(&registry)) != NULL) {
+    for (ds_list *node = registry.next; node != &registry; node = node->next) {
         note_revision(DS_LIST_ENTRY(node, mem_store, in_registry));
     }
+    ds_list_splice(&inherited, &registry);
     after_fork();
 }
 

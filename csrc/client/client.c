@@ -97,7 +97,8 @@ bool ds_forked(const dsync_client *client, dsync_error *error) {
     if (client->pid == getpid()) {
         return false;
     }
-    ds_error_set(error, DSYNC_FORKED, "this client belongs to process %ld, which forked this one: open a client of your own",
+    ds_error_set(error, DSYNC_FORKED,
+                 "this client belongs to process %ld, which forked this one: open a client of your own",
                  (long)client->pid);
     return true;
 }
@@ -252,7 +253,11 @@ static void loop_failed(void *argument) {
 dsync_client *dsync_open(const char *url, const dsync_options *options, dsync_error *error) {
     ds_url parsed;
     const char *text = url;
-    if (text == NULL || text[0] == '\0') {
+    if (text != NULL && text[0] == '\0') {
+        ds_error_set(error, DSYNC_CONFIG, "the URL is empty: leave it out for $DSYNC_URL, else local:");
+        return NULL;
+    }
+    if (text == NULL) {
         text = getenv("DSYNC_URL");
     }
     if (text == NULL || text[0] == '\0') {
@@ -268,6 +273,7 @@ dsync_client *dsync_open(const char *url, const dsync_options *options, dsync_er
     client->event_fd = -1;
     ds_list_init(&client->events);
     ds_list_init(&client->in_exit_line);
+    ds_list_init(&client->closers);
     if (!ds_settings_copy(&client->settings, options, error)) {
         destroy(client);
         return NULL;
@@ -301,10 +307,29 @@ static void thread_is_over(void *argument) {
     dsync_client_unref(client);
 }
 
+static dsync_code close_result(const dsync_client *client, dsync_error *error) {
+    if (client->closed && client->confirmed) {
+        return DSYNC_OK;
+    }
+    return ds_error_set(error, DSYNC_UNKNOWN,
+                        "closed, but the server did not confirm it: what was held there will be free in at most %.3g s",
+                        (double)client->settings.o.ttl_ms / 1e3);
+}
+
+static void tell_closers(dsync_client *client) {
+    dsync_error error = {0};
+    dsync_code code = close_result(client, &error);
+    ds_list *link;
+    while ((link = ds_list_pop(&client->closers)) != NULL) {
+        ds_op_finish(DS_LIST_ENTRY(link, dsync_op, node), code, error.message);
+    }
+}
+
 static void engine_closed(void *context, bool confirmed) {
     dsync_client *client = context;
     client->closed = true;
     client->confirmed = confirmed;
+    tell_closers(client);
     ds_loop_wake_waiters(client->loop);
     (void)ds_loop_finish(client->loop, thread_is_over, client);
 }
@@ -335,7 +360,7 @@ dsync_code dsync_close(dsync_client *client, int64_t timeout_ms, dsync_error *er
     }
     (void)ds_loop_wait(client->loop, &client->closed, ds_deadline_in(timeout_ms + 100));
     bool closed = client->closed;
-    bool confirmed = client->confirmed;
+    dsync_code code = close_result(client, error);
     if (client->event_fd >= 0 && closed) {
         close(client->event_fd);
         client->event_fd = -1;
@@ -344,12 +369,26 @@ dsync_code dsync_close(dsync_client *client, int64_t timeout_ms, dsync_error *er
     if (closed) {
         exit_await(client);
     }
-    if (closed && confirmed) {
-        return DSYNC_OK;
+    return code;
+}
+
+dsync_op *dsync_close_start(dsync_client *client, int64_t timeout_ms, dsync_error *error) {
+    if (ds_forked(client, error)) {
+        return NULL;
     }
-    return ds_error_set(error, DSYNC_UNKNOWN,
-                        "closed, but the server did not confirm it: what was held there will be free in at most %.3g s",
-                        (double)client->settings.o.ttl_ms / 1e3);
+    ds_loop_lock(client->loop);
+    dsync_op *op = ds_op_new(client, DS_OP_CLOSE, NULL, error);
+    if (op != NULL) {
+        ds_list_append(&client->closers, &op->node);
+        if (!client->closing) {
+            begin_close(client, timeout_ms < 0 ? client->settings.o.close_timeout_ms : timeout_ms);
+        }
+        if (client->closed) {
+            tell_closers(client);
+        }
+    }
+    ds_loop_unlock(client->loop);
+    return op;
 }
 
 void dsync_close_later(dsync_client *client) {

@@ -60,10 +60,11 @@ struct dsync_client {
     bool closed;       /* the engine has ended */
     bool confirmed;    /* ... and the server had confirmed it */
     bool warned_global;
+    ds_list closers;   /* ops that wait for the end */
     ds_list in_exit_line; /* of clients that exit() waits for */
 };
 
-typedef enum ds_op_kind { DS_OP_ACQUIRE, DS_OP_RELEASE, DS_OP_REVOKED, DS_OP_REQUEST, DS_OP_READY } ds_op_kind;
+typedef enum ds_op_kind { DS_OP_ACQUIRE, DS_OP_RELEASE, DS_OP_REVOKED, DS_OP_REQUEST, DS_OP_CLOSE, DS_OP_READY } ds_op_kind;
 
 struct dsync_op {
     _Atomic int refs; /* the host's and, while pending, the core's */

@@ -257,6 +257,9 @@ int64_t dsync_valid_for_ms(const dsync_lock *lock) {
 
 const char *dsync_lock_state(const dsync_lock *lock) {
     ds_claim_state state = ds_claim_get(&lock->claim);
+    if (ds_forked(lock->client, NULL)) {
+        return "forked";
+    }
     if (state == DS_CLAIM_HELD && left_ns(lock) == 0) {
         return "lost";
     }
@@ -275,6 +278,9 @@ uint64_t dsync_acquisition(const dsync_lock *lock) {
 }
 
 dsync_reason dsync_lost_reason(const dsync_lock *lock) {
+    if (ds_forked(lock->client, NULL)) {
+        return DSYNC_NOT_LOST; /* the parent's may well be held */
+    }
     dsync_reason reason = (dsync_reason)atomic_load(&lock->claim.reason);
     bool silent = ds_claim_get(&lock->claim) == DS_CLAIM_HELD && left_ns(lock) == 0;
     return silent ? DSYNC_REASON_EXPIRED : reason;
@@ -377,6 +383,7 @@ dsync_op *dsync_acquire_start(dsync_lock *lock, const dsync_acquire_options *opt
     }
     dsync_op *op = NULL;
     ds_waiter_look(&lock->waiter);
+    ds_waiter_end_loss(&lock->waiter);
     if (lock->waiter.state != DS_WAITER_DONE) {
         const char *why = lock->acquiring != NULL ? "this object is being acquired already; use one object per waiter"
                                                   : "this object holds it already";
@@ -408,8 +415,9 @@ static void released(ds_release *release, dsync_code code, int64_t free_by_ms) {
     }
     if (code == DSYNC_UNKNOWN) {
         ds_buf message = DS_BUF_EMPTY;
-        ds_buf_add_text(&message, "the server has not confirmed the release; it goes on in the background, and the lock will "
-                                  "be free by ");
+        ds_buf_add_text(&message,
+                        "the server has not confirmed the release; it goes on in the background, and the lock will "
+                        "be free by ");
         (void)ds_rfc3339_add(&message, free_by_ms);
         ds_op_finish(op, code, message.data);
         ds_buf_free(&message);

@@ -118,6 +118,10 @@ static void cancel(dsync_op *op) {
     case DS_OP_REQUEST:
         ds_request_end(&op->request, DSYNC_CANCELLED, "cancelled");
         break;
+    case DS_OP_CLOSE:
+        ds_list_remove(&op->node);
+        ds_op_finish(op, DSYNC_CANCELLED, "no longer waited for; the closing itself goes on");
+        break;
     case DS_OP_READY:
         break;
     }

@@ -80,9 +80,8 @@ static dsync_op *run(dsync_client *client, dsync_op *op) {
 
 static void data_key(const dsync_client *client, const char *key, ds_buf *out) {
     const dsync_options *o = &client->settings.o;
-    ds_keyspace space = {.prefix = o->prefix,
-                         .region = o->region,
-                         .global = o->scope != NULL && strcmp(o->scope, "global") == 0};
+    ds_keyspace space = {
+        .prefix = o->prefix, .region = o->region, .global = o->scope != NULL && strcmp(o->scope, "global") == 0};
     ds_key_data(out, &space, key);
 }
 
@@ -115,9 +114,8 @@ dsync_op *dsync_get_start(dsync_client *client, const char *key, dsync_error *er
 
 static void room_of(const dsync_client *client, bool leader, const char *name_space, ds_buf *out) {
     const dsync_options *o = &client->settings.o;
-    ds_keyspace space = {.prefix = o->prefix,
-                         .region = o->region,
-                         .global = o->scope != NULL && strcmp(o->scope, "global") == 0};
+    ds_keyspace space = {
+        .prefix = o->prefix, .region = o->region, .global = o->scope != NULL && strcmp(o->scope, "global") == 0};
     if (leader) {
         ds_key_leader(out, &space, name_space, "");
     } else {
@@ -261,8 +259,8 @@ dsync_op *dsync_proclaim_start(dsync_lock *lock, const void *value, size_t size,
     if (!ds_client_enter(client, error)) {
         return NULL;
     }
-    bool made = ds_value_make(&stored, lock->node_id, value, size, is_json != 0, lock->raw,
-                              lock->waiter.queued_wall_ms, ds_waiter_held_wall_ms(&lock->waiter), &why);
+    bool made = ds_value_make(&stored, lock->node_id, value, size, is_json != 0, lock->raw, lock->waiter.queued_wall_ms,
+                              ds_waiter_held_wall_ms(&lock->waiter), &why);
     if (!made) {
         ds_error_set(error, stored.failed ? DSYNC_RESOURCE : DSYNC_INVALID, "value is not JSON: %s", why);
         ds_buf_free(&stored);

@@ -71,7 +71,8 @@ static ds_listed *make(dsync_op *op, const ds_peer *peer) {
     char *name = NULL;
     char *name_space = NULL;
     char *path = ds_strdup(peer->path);
-    bool made = listed != NULL && path != NULL && ds_path_names(op->client, peer->path, op->leaders, &name, &name_space) &&
+    bool made = listed != NULL && path != NULL &&
+                ds_path_names(op->client, peer->path, op->leaders, &name, &name_space) &&
                 ds_value_read(peer->value, peer->value_size, &listed->value);
     if (!made) {
         ds_free(listed);

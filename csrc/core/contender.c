@@ -37,7 +37,6 @@ bool ds_contender_may_move(ds_contender_state from, ds_contender_state to) {
 static void count(ds_engine_stats *stats, ds_contender_state state, int64_t by) {
     stats->entries += state != DS_CONTENDER_IDLE ? (uint64_t)by : 0;
     stats->held += state == DS_CONTENDER_HELD ? (uint64_t)by : 0;
-    stats->waiting += state == DS_CONTENDER_WAITING ? (uint64_t)by : 0;
 }
 
 void ds_contender_move(ds_contender *c, ds_contender_state to, const char *why) {
@@ -66,6 +65,7 @@ void ds_waiter_settle(ds_waiter *waiter, dsync_code code, const char *message) {
     ds_world *world = c->engine->world;
     ds_timer_stop(world, &waiter->timer);
     ds_list_remove(&waiter->node);
+    c->engine->stats.waiting--;
     if (code == DSYNC_OK) {
         waiter->state = DS_WAITER_HOLDING;
         ds_waiter_show(waiter, DS_CLAIM_HELD, "acquired");
@@ -268,6 +268,12 @@ void ds_waiter_drop(ds_waiter *waiter) {
     } else if (waiter->state == DS_WAITER_HOLDING && waiter->contender->state == DS_CONTENDER_HELD) {
         ds_waiter_release(waiter, NULL, 0);
     } else if (waiter->state == DS_WAITER_HOLDING) {
+        ds_contender_lose(waiter->contender, DSYNC_REASON_DELETED);
+    }
+}
+
+void ds_waiter_end_loss(ds_waiter *waiter) {
+    if (waiter->state == DS_WAITER_HOLDING && waiter->contender->state == DS_CONTENDER_LOSING) {
         ds_contender_lose(waiter->contender, DSYNC_REASON_DELETED);
     }
 }
@@ -485,6 +491,7 @@ void ds_acquire(ds_engine *engine, const char *path, ds_waiter *waiter) {
     }
     waiter->contender = c;
     waiter->state = DS_WAITER_QUEUED;
+    engine->stats.waiting++;
     waiter->timer.fire = time_is_over;
     waiter->queued_wall_ms = engine->world->ops->wall_ms(engine->world);
     ds_waiter_show(waiter, DS_CLAIM_ENTERING, "asked for");

@@ -99,6 +99,7 @@ struct ds_contender {
     ds_timer patience;  /* nobody answers */
     ds_watch ahead, own;
     bool ahead_on, own_on;
+    bool told;          /* LOSING: the watch of our own entry has said all it can about why */
     bool marked;        /* acquired_at was written, or need not be */
     bool mark_uncertain; /* a copy of that write may still be on its way */
     ds_call mark_call;
@@ -118,12 +119,20 @@ void ds_release_forget(ds_release *release);
 /* If the time of a HOLDING waiter is over and no timer has said so yet, says so now: ended() is called. For callers that
  * come before the loop does (after the process was stopped). */
 void ds_waiter_look(ds_waiter *waiter);
+/* An answer to a guarded write proved that the entry of a HOLDING waiter is no longer there: not held from now on, and
+ * ended() follows as soon as it is known why. */
+void ds_waiter_gone(ds_waiter *waiter);
+/* If what a HOLDING waiter held is gone and only the reason is still being asked for, ends it now: ended() is called. For
+ * an owner who wants to acquire again. */
+void ds_waiter_end_loss(ds_waiter *waiter);
 /* The owner of the waiter goes away: whatever its state, it is DONE when this returns. What it held is released in the
  * background; what it waited for is settled with DSYNC_CANCELLED. */
 void ds_waiter_drop(ds_waiter *waiter);
 /* The entry a HOLDING waiter owns, for guarded writes; NULL otherwise. */
 const ds_entry *ds_waiter_entry(const ds_waiter *waiter);
 ds_session *ds_waiter_session(const ds_waiter *waiter);
+/* The server has answered that the entry of a HOLDING waiter is gone: it is no longer held from this moment. */
+void ds_waiter_gone(ds_waiter *waiter);
 
 const char *ds_contender_state_name(ds_contender_state state);
 bool ds_contender_may_move(ds_contender_state from, ds_contender_state to);

@@ -11,10 +11,12 @@
 
 #define RETRY_CAP_NS DS_SECOND
 #define POLL_NS (10 * DS_SECOND)
+#define EXPLANATION_NS (200 * DS_MS)
 #define DELAY_POLL_MIN_MS INT64_C(100)
 #define DELAY_POLL_MAX_MS INT64_C(1000)
 
 static void check(ds_contender *c);
+static void watch_own(ds_contender *c);
 
 /* ---- calls ------------------------------------------------------------------------------------------------------------ */
 
@@ -59,8 +61,10 @@ void ds_entry_retry(ds_timer *timer) {
         ds_entry_swap(c);
     } else if (c->state == DS_CONTENDER_ENTERING) {
         ds_entry_enter(c);
-    } else if (c->state == DS_CONTENDER_WAITING || c->state == DS_CONTENDER_LOSING) {
+    } else if (c->state == DS_CONTENDER_WAITING) {
         check(c);
+    } else if (c->state == DS_CONTENDER_LOSING && c->call.impl == NULL) {
+        ds_contender_lose(c, DSYNC_REASON_DELETED);
     }
 }
 
@@ -140,23 +144,34 @@ static void watch_ahead(ds_contender *c, const char *key) {
     c->ahead_on = backend_of(c)->ops->watch(backend_of(c), &c->ahead, &spec);
 }
 
-static void own_gone(ds_contender *c, bool broken) {
+#define REASON_WAIT_NS (200 * DS_MS) /* how long the watch may take to tell why an entry is gone */
+
+/* `told`: the watch says so, and knows whether it was `broken`; else an answer about our entry came first. */
+/* Not believed from this moment. Why is worth a question, or a moment's patience for the watch to say it. */
+static void own_gone(ds_contender *c, const char *why, int64_t patience_ns) {
     if (c->state == DS_CONTENDER_WAITING) {
         check(c);
         return;
     }
-    if (c->state != DS_CONTENDER_HELD) {
+    if (c->state == DS_CONTENDER_HELD) {
+        atomic_store(&c->holder->claim->reason, DSYNC_REASON_DELETED);
+        ds_waiter_show(c->holder, DS_CLAIM_LOST, why);
+        ds_contender_move(c, DS_CONTENDER_LOSING, why);
+    }
+    if (c->state == DS_CONTENDER_LOSING && patience_ns > 0) {
+        again_in(c, patience_ns);
+    } else if (c->state == DS_CONTENDER_LOSING) {
+        check(c);
+    }
+}
+
+void ds_waiter_gone(ds_waiter *waiter) {
+    ds_contender *c = waiter->contender;
+    if (waiter->state != DS_WAITER_HOLDING || c->state != DS_CONTENDER_HELD) {
         return;
     }
-    if (broken) {
-        ds_contender_lose(c, DSYNC_REASON_BROKEN);
-        return;
-    }
-    /* Not held from this moment; the reason is worth one question. */
-    atomic_store(&c->holder->claim->reason, DSYNC_REASON_DELETED);
-    ds_waiter_show(c->holder, DS_CLAIM_LOST, "entry deleted");
-    ds_contender_move(c, DS_CONTENDER_LOSING, "entry deleted");
-    check(c);
+    watch_own(c);
+    own_gone(c, "the server no longer has the entry", EXPLANATION_NS);
 }
 
 static void on_own(ds_watch *watch, const ds_watch_event *event) {
@@ -164,10 +179,16 @@ static void on_own(ds_watch *watch, const ds_watch_event *event) {
     if (event->kind == DS_WATCH_DELETED) {
         bool broken = event->value != NULL && event->value_size > 0 &&
                       memmem(event->value, event->value_size, DS_BROKEN_MARK, strlen(DS_BROKEN_MARK)) != NULL;
-        own_gone(c, broken);
+        if (broken && (c->state == DS_CONTENDER_HELD || c->state == DS_CONTENDER_LOSING)) {
+            ds_contender_lose(c, DSYNC_REASON_BROKEN);
+        } else {
+            own_gone(c, "entry deleted", 0);
+        }
     } else if (event->kind == DS_WATCH_ENDED) {
         c->own_on = false;
-        ds_session_hint(&c->user);
+        if (c->state == DS_CONTENDER_WAITING || c->state == DS_CONTENDER_HELD) {
+            ds_session_hint(&c->user);
+        }
     }
 }
 
@@ -193,7 +214,7 @@ static void mark_done(ds_call *call, const ds_reply *reply) {
     if (reply->outcome == DS_AMBIGUOUS || reply->resent) {
         c->mark_uncertain = true;
     } else if (reply->outcome == DS_OK && reply->place == DS_PLACE_GONE) {
-        own_gone(c, false);
+        ds_waiter_gone(c->holder);
     } else if (reply->outcome == DS_NOT_EXECUTED || (reply->outcome == DS_OK && reply->place == DS_PLACE_STALE)) {
         c->marked = false;
         ds_session_hint(&c->user);
@@ -350,8 +371,13 @@ static bool common(ds_contender *c, const ds_reply *reply) {
 static void checked(ds_call *call, const ds_reply *reply) {
     ds_contender *c = DS_CONTAINER_OF(call, ds_contender, call);
     if (c->state == DS_CONTENDER_LOSING) {
-        if (!ds_session_reply_ends(c->user.session, reply)) {
+        if (ds_session_reply_ends(c->user.session, reply)) {
+            return;
+        }
+        if (c->told || !c->own_on) {
             ds_contender_lose(c, DSYNC_REASON_DELETED);
+        } else {
+            ds_timer_set(c->engine->world, &c->timer, ds_now(c->engine->world) + REASON_WAIT_NS);
         }
         return;
     }

@@ -35,6 +35,7 @@ typedef struct ds_engine_config {
 
 typedef struct ds_engine_stats {
     uint64_t renewals, retries, acquisitions, releases, losses, resent;
+    /* At this moment: entries on the server or on their way, how many of them hold, waiters queued here, departures. */
     uint64_t sessions, entries, held, waiting, cleaning;
 } ds_engine_stats;
 

@@ -102,6 +102,9 @@ static void wrote(ds_request *request, const ds_reply *reply) {
     ds_session *session = ds_waiter_session(request->waiter);
     request->unsure = request->unsure || reply->resent;
     if (reply->place == DS_PLACE_GONE) {
+        if (still_held(request)) {
+            ds_waiter_gone(request->waiter);
+        }
         finish(request, DSYNC_LOST, "the lock was lost", NULL);
     } else if (reply->place == DS_PLACE_STALE) {
         try_later(request);

@@ -17,6 +17,7 @@
 void ds_http_leave_wire(ds_http *http) {
     ds_http_client *client = http->client;
     (void)curl_multi_remove_handle(client->multi, http->easy);
+    ds_http_duplex_end(http);
     client->in_multi--;
     if (http->counted) {
         http->counted = false;
@@ -72,7 +73,8 @@ static void enter_wire(ds_http *http) {
                   curl_easy_strerror(refused));
         return;
     }
-    if (curl_multi_add_handle(client->multi, http->easy) != CURLM_OK) {
+    if ((http->duplex && !ds_http_duplex_begin(http)) || curl_multi_add_handle(client->multi, http->easy) != CURLM_OK) {
+        ds_http_duplex_end(http);
         end_early(http, DS_HTTP_NOT_SENT, DSYNC_RESOURCE, "out of memory");
         return;
     }
@@ -165,17 +167,6 @@ static void drop_cancelled(ds_http_client *client) {
     }
 }
 
-static void resume_uploads(ds_http_client *client) {
-    ds_list *node;
-    while ((node = ds_list_pop(&client->uploads)) != NULL) {
-        ds_http *http = DS_LIST_ENTRY(node, ds_http, upload_node);
-        if (http->upload_paused) {
-            http->upload_paused = false;
-            (void)curl_easy_pause(http->easy, CURLPAUSE_CONT);
-        }
-    }
-}
-
 static void report_ended(ds_http_client *client) {
     CURLMsg *message;
     int left;
@@ -199,12 +190,13 @@ void ds_http_run(ds_http_client *client) {
     ds_sigpipe guard;
     ds_sigpipe_begin(client, &guard);
     drop_cancelled(client);
-    resume_uploads(client);
+    ds_http_duplex_resume(client);
     start_all(client);
     if (client->in_multi > 0) {
         int running;
         (void)curl_multi_perform(client->multi, &running);
         report_ended(client);
+        ds_http_duplex_look(client);
     }
     ds_sigpipe_end(&guard);
 }
@@ -219,7 +211,7 @@ bool ds_http_busy(const ds_http_client *client) {
 }
 
 bool ds_http_poll(ds_http_client *client, int timeout_ms) {
-    CURLMcode result = curl_multi_poll(client->multi, NULL, 0, timeout_ms, NULL);
+    CURLMcode result = curl_multi_poll(client->multi, client->watched, client->watched_count, timeout_ms, NULL);
     return result == CURLM_OK;
 }
 
@@ -262,19 +254,4 @@ void ds_http_cancel(ds_http_client *client, ds_http *http) {
     } else if (http->state != DS_HTTP_CANCELLED && http->state != DS_HTTP_ENDING) {
         ds_http_recycle(http);
     }
-}
-
-bool ds_http_send(ds_http_client *client, ds_http *http, const void *bytes, size_t count) {
-    if (!http->duplex || http->sink == NULL) {
-        return false;
-    }
-    ds_buf_add(&http->upload, bytes, count);
-    if (http->upload.failed) {
-        http->upload.failed = false; /* nothing was added; what is there may still go out */
-        return false;
-    }
-    if (http->state == DS_HTTP_ACTIVE && ds_list_empty(&http->upload_node)) {
-        ds_list_append(&client->uploads, &http->upload_node);
-    }
-    return true;
 }

@@ -33,6 +33,8 @@ static ds_http *http_new(ds_http_client *client) {
     }
     ds_list_init(&http->node);
     ds_list_init(&http->upload_node);
+    ds_list_init(&http->duplex_node);
+    http->socket = CURL_SOCKET_BAD;
     http->client = client;
     http->deadline.fire = ds_http_on_deadline;
     http->easy = curl_easy_init();
@@ -84,7 +86,9 @@ void ds_http_recycle(ds_http *http) {
     memset(http->value_at, 0, sizeof(http->value_at));
     memset(http->values, 0, sizeof(http->values));
     http->sink = NULL;
-    http->upload_paused = http->counted = false;
+    http->upload_paused = http->upload_over = http->heard = http->counted = false;
+    http->unheard = http->opened_count = 0;
+    http->socket = CURL_SOCKET_BAD;
     http->abort = DS_HTTP_ABORT_NONE;
     http->sends = 0;
     http->status = 0;
@@ -132,8 +136,8 @@ ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world
         ds_error_no_memory(error);
         return NULL;
     }
-    ds_list *const lists[] = {&client->fresh,   &client->queue, &client->active, &client->cancelled,
-                              &client->uploads, &client->spare, &client->hosts};
+    ds_list *const lists[] = {&client->fresh,   &client->queue,    &client->active, &client->cancelled,
+                              &client->uploads, &client->duplexes, &client->spare,  &client->hosts};
     for (size_t i = 0; i < DS_COUNT(lists); i++) {
         ds_list_init(lists[i]);
     }
@@ -181,6 +185,7 @@ void ds_http_client_free(ds_http_client *client) {
         (void)curl_multi_cleanup(client->multi);
     }
     ds_sigpipe_end(&guard);
+    ds_free(client->watched);
     ds_free(client->ca);
     ds_free(client->cert);
     ds_free(client->key);

@@ -72,8 +72,13 @@ struct ds_http {
     bool urgent, stream, duplex, counted, resolve_set, read_only;
 
     ds_buf upload; /* duplex: what has not been sent */
-    bool upload_paused;
-    ds_list upload_node; /* client->uploads */
+    bool upload_paused, upload_over;
+    bool heard;              /* libcurl has handed something over since the last look */
+    unsigned unheard;        /* looks at its socket with bytes waiting and nothing heard */
+    curl_socket_t opened[4]; /* the last sockets libcurl asked for: of several addresses one becomes the connection */
+    unsigned opened_count;
+    curl_socket_t socket;             /* duplex: the connection's */
+    ds_list upload_node, duplex_node; /* client->uploads, client->duplexes */
 
     ds_http_abort abort;
     unsigned sends; /* how often libcurl began to send the request */
@@ -93,10 +98,13 @@ struct ds_http {
 struct ds_http_client {
     ds_world *world;
     CURLM *multi;
-    ds_list fresh, queue, active, cancelled, uploads, spare, hosts;
+    ds_list fresh, queue, active, cancelled, uploads, duplexes, spare, hosts;
     unsigned on_wire;  /* counted against WIRE_MAX */
     unsigned in_multi; /* easy handles in the multi handle */
     unsigned spare_count;
+    struct curl_waitfd *watched; /* sockets of duplex requests */
+    unsigned watched_count;
+    size_t watched_capacity, duplex_count;
     bool guard_sigpipe;
     int64_t connect_timeout_ms;
     char *ca, *cert, *key, *server_name;
@@ -108,7 +116,7 @@ CURLcode ds_http_options_fixed(ds_http *http);
 CURLcode ds_http_options_request(ds_http *http);
 
 /* http_socket.c */
-curl_socket_t ds_http_open_socket(void *client, curlsocktype purpose, struct curl_sockaddr *address);
+curl_socket_t ds_http_open_socket(void *http, curlsocktype purpose, struct curl_sockaddr *address);
 CURLM *ds_http_multi_new(void); /* whose own descriptors do not survive exec; NULL: cannot */
 
 /* Old libraries let OpenSSL write to a dead socket with write(). A caller that drives must not be killed by that, nor may
@@ -131,9 +139,16 @@ void ds_http_on_deadline(ds_timer *timer);
 /* http_transfer.c: libcurl's callbacks. */
 size_t ds_http_on_header(char *line, size_t one, size_t count, void *http);
 size_t ds_http_on_body(char *bytes, size_t one, size_t count, void *http);
-size_t ds_http_on_read(char *out, size_t one, size_t count, void *http);
 int ds_http_on_send(void *http, char *ip, char *local_ip, int port, int local_port);
 int ds_http_on_trace(CURL *easy, curl_infotype kind, char *data, size_t size, void *http);
+
+/* http_duplex.c */
+bool ds_http_duplex_begin(ds_http *http); /* false: out of memory */
+void ds_http_duplex_end(ds_http *http);   /* harmless for others */
+void ds_http_duplex_resume(ds_http_client *client);
+void ds_http_duplex_connected(ds_http *http, int local_port);
+void ds_http_duplex_look(ds_http_client *client); /* after bytes have moved */
+size_t ds_http_on_read(char *out, size_t one, size_t count, void *http);
 
 /* http_result.c: what is to be said of an ended request. `text` takes the message. */
 void ds_http_judge(ds_http *http, CURLcode curl, ds_http_result *result, char *text, size_t text_size);

@@ -96,7 +96,7 @@ CURLcode ds_http_options_fixed(ds_http *http) {
     SET(CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* http_host.c decides what is in it */
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)http->client->connect_timeout_ms);
     SET(CURLOPT_OPENSOCKETFUNCTION, ds_http_open_socket);
-    SET(CURLOPT_OPENSOCKETDATA, http->client);
+    SET(CURLOPT_OPENSOCKETDATA, http);
     SET(CURLOPT_HEADERFUNCTION, ds_http_on_header);
     SET(CURLOPT_HEADERDATA, http);
     SET(CURLOPT_WRITEFUNCTION, ds_http_on_body);

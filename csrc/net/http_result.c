@@ -54,13 +54,13 @@ static void judge_connect(ds_http *http, ds_http_result *result, char *text, siz
     TEXT("%s: %s", origin(http), hint != NULL ? hint : "cannot connect");
 }
 
-static void judge_time(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
+static void judge_time(ds_http *http, int64_t limit_ns, ds_http_result *result, char *text, size_t text_size) {
     not_answered(http, result);
+    double seconds = (double)limit_ns / 1e9;
     if (http->sends > 0) {
-        TEXT("%s: no answer within %.3g s", origin(http), (double)http->timeout_ns / 1e9);
+        TEXT("%s: no answer within %.3g s", origin(http), seconds);
     } else {
-        TEXT("%s: no connection within %.3g s; is the server up and the address right?", origin(http),
-             (double)http->client->connect_timeout_ms / 1e3);
+        TEXT("%s: no connection within %.3g s; is the server up and the address right?", origin(http), seconds);
     }
 }
 
@@ -137,7 +137,7 @@ static void judge_failure(ds_http *http, CURLcode curl, ds_http_result *result, 
         TEXT("%s: cannot find the host's address; is its name right?", origin(http));
         return;
     case CURLE_OPERATION_TIMEDOUT:
-        judge_time(http, result, text, text_size);
+        judge_time(http, http->client->connect_timeout_ms * DS_MS, result, text, text_size);
         return;
     case CURLE_SSL_CONNECT_ERROR:
         judge_handshake(http, result, text, text_size);
@@ -236,9 +236,10 @@ void ds_http_judge_timeout(ds_http *http, ds_http_result *result, char *text, si
     if (http->state == DS_HTTP_RESOLVING) {
         TEXT("%s: looking up the host's address takes too long; is the name server up?", origin(http));
     } else if (http->state == DS_HTTP_ACTIVE) {
-        judge_time(http, result, text, text_size);
+        judge_time(http, http->timeout_ns, result, text, text_size);
     } else {
-        TEXT("%s: too many requests were waiting for longer than %.3g s", origin(http), (double)http->timeout_ns / 1e9);
+        TEXT("%s: not sent within %.3g s, because too many other requests were under way", origin(http),
+             (double)http->timeout_ns / 1e9);
     }
 }
 

@@ -18,7 +18,7 @@
 /* ---- connections -------------------------------------------------------------------------------------------------- */
 
 curl_socket_t ds_http_open_socket(void *argument, curlsocktype purpose, struct curl_sockaddr *address) {
-    const ds_http_client *client = argument;
+    ds_http *http = argument;
     (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd < 0) {
@@ -27,10 +27,11 @@ curl_socket_t ds_http_open_socket(void *argument, curlsocktype purpose, struct c
 #ifdef TCP_USER_TIMEOUT
     if (address->family == AF_INET || address->family == AF_INET6) {
         /* A connection into nothing must die while there is still time to renew elsewhere. */
-        unsigned patience = (unsigned)(2 * client->connect_timeout_ms);
+        unsigned patience = (unsigned)(2 * http->client->connect_timeout_ms);
         (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof(patience));
     }
 #endif
+    http->opened[http->opened_count++ % DS_COUNT(http->opened)] = fd;
     return fd;
 }
 

@@ -67,6 +67,7 @@ static void keep_if_wanted(ds_http *http, const char *line, size_t size) {
 size_t ds_http_on_header(char *line, size_t one, size_t count, void *argument) {
     ds_http *http = argument;
     size_t size = one * count;
+    http->heard = true;
     if (http->sink == NULL) {
         return refuse(http, DS_HTTP_ABORT_CANCELLED);
     }
@@ -88,6 +89,7 @@ size_t ds_http_on_header(char *line, size_t one, size_t count, void *argument) {
 size_t ds_http_on_body(char *bytes, size_t one, size_t count, void *argument) {
     ds_http *http = argument;
     size_t size = one * count;
+    http->heard = true;
     if (http->sink == NULL) {
         return refuse(http, DS_HTTP_ABORT_CANCELLED);
     }
@@ -102,24 +104,6 @@ size_t ds_http_on_body(char *bytes, size_t one, size_t count, void *argument) {
     return http->reply.failed ? refuse(http, DS_HTTP_ABORT_MEMORY) : size;
 }
 
-size_t ds_http_on_read(char *out, size_t one, size_t count, void *argument) {
-    ds_http *http = argument;
-    size_t size = one * count;
-    if (http->sink == NULL) {
-        return CURL_READFUNC_ABORT;
-    }
-    if (size > http->upload.size) {
-        size = http->upload.size;
-    }
-    if (size == 0) {
-        http->upload_paused = true;
-        return CURL_READFUNC_PAUSE;
-    }
-    memcpy(out, http->upload.data, size);
-    ds_buf_consume(&http->upload, size);
-    return size;
-}
-
 /* ---- how often was it sent? --------------------------------------------------------------------------------------- */
 
 int ds_http_on_send(void *argument, char *ip, char *local_ip, int port, int local_port) {
@@ -127,7 +111,9 @@ int ds_http_on_send(void *argument, char *ip, char *local_ip, int port, int loca
     (void)ip;
     (void)local_ip;
     (void)port;
-    (void)local_port;
+    if (http->duplex) {
+        ds_http_duplex_connected(http, local_port);
+    }
     http->sends++;
     return 0; /* CURL_PREREQFUNC_OK, which older headers do not have */
 }
@@ -138,6 +124,9 @@ int ds_http_on_trace(CURL *easy, curl_infotype kind, char *data, size_t size, vo
     /* The head of a request may be traced in several pieces; only the first begins with the method. */
     size_t method = strlen(http->method);
     if (kind == CURLINFO_HEADER_OUT && size > method && strncmp(data, http->method, method) == 0) {
+        if (http->duplex && http->sends == 0) {
+            ds_http_duplex_connected(http, 0);
+        }
         http->sends++;
     }
     return 0;

@@ -223,7 +223,7 @@ static bool child_starts_afresh(fw *u, client *inherited, const place *held) {
     bool fresh = enter(&c, place_of(&p, &c, held->entry.path, 7)) == DS_PLACE_HELD && p.entry.token > held->entry.token;
     client_free(&c);
     client_free(inherited);
-    return fresh;
+    return fw_free(u) == 0 && fresh;
 }
 
 TEST(a_forked_child_does_not_share_the_store) {

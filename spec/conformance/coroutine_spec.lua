@@ -1,0 +1,163 @@
+-- dsync.run and dsync.spawn: many coroutines of one plain Lua program wait at once.
+local suite = require "spec.support.suite"
+local dsync, ok, fails = suite.dsync, suite.ok, suite.fails
+
+describe("dsync.run", function()
+  after_each(suite.cleanup)
+
+  it("runs a function with its arguments and returns its results", function()
+    local a, b, c = dsync.run(function(x, y) return y, x, nil end, 1, 2)
+    assert.same({ 2, 1 }, { a, b, c })
+  end)
+
+  it("lets a function wait before it returns", function()
+    assert.equal("after", dsync.run(function()
+      dsync.sleep(0.01)
+      return "after"
+    end))
+  end)
+
+  it("rethrows an error as it is", function()
+    local thrown = {}
+    local good, err = pcall(dsync.run, function()
+      dsync.sleep(0.001)
+      error(thrown)
+    end)
+    assert.is_false(good)
+    assert.equal(thrown, err)
+  end)
+
+  it("waits for everything that was spawned", function()
+    local finished = 0
+    dsync.run(function()
+      for i = 1, 10 do
+        dsync.spawn(function(seconds)
+          dsync.sleep(seconds)
+          finished = finished + 1
+        end, i / 200)
+      end
+    end)
+    assert.equal(10, finished)
+  end)
+
+  it("can be used again and again, also after an error", function()
+    for i = 1, 3 do
+      pcall(dsync.run, function() error "x" end)
+      assert.equal(i, dsync.run(function() return i end))
+    end
+  end)
+
+  it("sleepers wake in the order of their times", function()
+    local order = {}
+    dsync.run(function()
+      for _, tenth in ipairs { 3, 1, 2 } do
+        dsync.spawn(function()
+          dsync.sleep(tenth * 0.15)
+          order[#order + 1] = tenth
+        end)
+      end
+    end)
+    assert.same({ 1, 2, 3 }, order)
+  end)
+end)
+
+describe("coroutines", function()
+  after_each(suite.cleanup)
+
+  it("by the hundred never hold one lock at once, and all get it", function()
+    dsync.run(function()
+      local clients, name = { suite.open(), suite.open(), suite.open() }, suite.name()
+      local inside, most, count, last = 0, 0, 0, 0
+      for i = 1, 300 do
+        dsync.spawn(function()
+          local lock = ok(clients[i % 3 + 1]:lock(name):acquire { wait = suite.patience })
+          inside = inside + 1
+          most = math.max(most, inside)
+          assert.is_true(lock:held())
+          assert.is_true(lock:token() > last)
+          last = lock:token()
+          if i % 10 == 0 then dsync.sleep(0.001) end
+          inside, count = inside - 1, count + 1
+          ok(lock:release())
+        end)
+      end
+      suite.eventually("all of them", function() return count == 300 end)
+      assert.equal(1, most)
+    end)
+  end)
+
+  it("hold hundreds of different locks at once", function()
+    dsync.run(function()
+      local d, held, go = suite.open(), 0, false
+      local stem = suite.name()
+      for i = 1, 200 do
+        dsync.spawn(function()
+          local lock = ok(d:lock(stem .. i):acquire { wait = suite.patience })
+          held = held + 1
+          suite.eventually("the start", function() return go end)
+          assert.is_true(lock:held())
+          ok(lock:release())
+          held = held - 1
+        end)
+      end
+      suite.eventually("all held", function() return held == 200 end)
+      assert.equal(200, d:stats().held)
+      go = true
+      suite.eventually("all free", function() return held == 0 end)
+      assert.equal(0, d:stats().held)
+    end)
+  end)
+
+  it("wait for different things of one client at once", function()
+    dsync.run(function()
+      local a, b, name = suite.open(), suite.open(), suite.name()
+      local lock = ok(a:lock(name):acquire())
+      local tasks = {
+        suite.spawn(function() return lock:revoked() end),
+        suite.spawn(function() return (ok(b:lock(name):acquire { wait = suite.patience })):held() end),
+        suite.spawn(function() return (ok(ok(b:watch { name = name }):next(suite.patience))).type end),
+        suite.spawn(function()
+          dsync.sleep(0.01)
+          return "slept"
+        end),
+        suite.spawn(function() return select(3, b:lock(name):acquire { wait = 0.05 }) end),
+        suite.spawn(function() return (ok(b:ping(suite.patience))) and "pong" end),
+      }
+      assert.equal("vacant", suite.join(tasks[3]))
+      assert.equal("slept", suite.join(tasks[4]))
+      assert.equal("timeout", suite.join(tasks[5]))
+      assert.equal("pong", suite.join(tasks[6]))
+      ok(lock:release())
+      assert.equal("released", suite.join(tasks[1]))
+      assert.is_true(suite.join(tasks[2]))
+    end)
+  end)
+
+  it("that time out by the hundred leave nothing behind", function()
+    dsync.run(function()
+      local a, b, name, over = suite.open(), suite.open(), suite.name(), 0
+      ok(a:lock(name):acquire())
+      for _ = 1, 200 do
+        dsync.spawn(function()
+          fails("timeout", b:lock(name):acquire { wait = 0.1 })
+          over = over + 1
+        end)
+      end
+      suite.eventually("all timeouts", function() return over == 200 end)
+      suite.until_waiting(a, name, 0)
+      assert.equal(0, b:stats().waiting)
+    end)
+  end)
+
+  it("of another scheduler are not disturbed", function()
+    -- inside a coroutine that dsync did not start, a call simply blocks
+    local d, name = suite.open(), suite.name()
+    local co = coroutine.wrap(function()
+      local lock = ok(d:lock(name):acquire())
+      coroutine.yield(lock:held())
+      return lock:release()
+    end)
+    assert.is_true(co())
+    assert.is_true(co())
+  end)
+end)
