@@ -112,15 +112,27 @@ void ds_etcd_write(ds_backend *backend, ds_call *owner, const ds_write *write) {
 
 /* ---- evict: find, mark, remove --------------------------------------------------------------------------------------------------- */
 
+static void mark(ds_etcd_call *call, int64_t lease);
+
+/* Its owner may have written its value in between (acquired_at): then the mark is gone, and goes on again. Each round
+ * needs such a write, and the call's own time bounds them all. */
 static void on_removed(ds_etcd_call *call, const ds_etcd_reply *reply) {
+    const ds_etcd_kv *kv = reply->succeeded ? NULL : ds_etcd_only(&reply->answers[0]);
+    if (kv != NULL && kv->create == call->token) {
+        mark(call, kv->lease);
+        return;
+    }
     ds_etcd_finish_place(call, reply->succeeded ? DS_PLACE_DONE : DS_PLACE_GONE, reply->header.revision);
 }
 
+/* Only with the mark in place, so that whoever watches the entry learns why it went. */
 static void remove_marked(ds_etcd_call *call) {
     ds_bytes key = ds_bytes_of(&call->own);
-    ds_etcd_compare compare = ds_etcd_if_created(key, call->token);
+    ds_etcd_compare compare[] = {ds_etcd_if_created(key, call->token),
+                                 ds_etcd_if_value(key, ds_bytes_of(&call->value))};
     ds_etcd_op then = ds_etcd_op_delete(key);
-    ds_etcd_txn txn = {&compare, 1, &then, 1, NULL, 0};
+    ds_etcd_op otherwise = ds_etcd_op_get(key);
+    ds_etcd_txn txn = {compare, 2, &then, 1, &otherwise, 1};
     ds_etcd_step_txn(call, &txn, on_removed);
 }
 
@@ -132,7 +144,7 @@ static void on_marked(ds_etcd_call *call, const ds_etcd_reply *reply) {
     }
 }
 
-/* One transaction cannot both write and delete a key, so the mark goes first; whoever watches sees it as the last value. */
+/* One transaction cannot both write and delete a key, so the mark goes first. */
 static void mark(ds_etcd_call *call, int64_t lease) {
     ds_bytes key = ds_bytes_of(&call->own);
     ds_etcd_compare compare = ds_etcd_if_created(key, call->token);

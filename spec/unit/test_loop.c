@@ -422,6 +422,58 @@ TEST(a_caller_hears_what_another_thread_did_under_the_mutex) {
     }
 }
 
+/* One caller sleeps as the driver, another one comes. */
+typedef struct second {
+    flag *flag;
+    int64_t due_ns, until_ns, took_ns;
+    bool done;
+} second;
+
+static void *second_main(void *argument) {
+    second *self = argument;
+    ds_loop *shared = self->flag->loop;
+    pause_ms(30);
+    ds_loop_lock(shared);
+    int64_t begun = ds_clock_ns();
+    ds_timer_set(ds_loop_world(shared), &self->flag->timer, begun + self->due_ns);
+    self->done = ds_loop_wait(shared, &self->flag->done, begun + self->until_ns);
+    self->took_ns = ds_clock_ns() - begun;
+    ds_loop_unlock(shared);
+    return NULL;
+}
+
+/* The first caller waits for `first_ns`; how long does the second take whose timer is due at `due_ns`? */
+static int64_t second_caller_takes(bool network, int64_t first_ns, int64_t due_ns) {
+    ds_loop *loop = loop_new(network, false);
+    flag one;
+    flag_init(&one, loop);
+    second other = {.flag = &one, .due_ns = due_ns, .until_ns = 5 * DS_SECOND};
+    pthread_t thread;
+    bool never = false;
+    (void)pthread_create(&thread, NULL, second_main, &other);
+    ds_loop_lock(loop);
+    (void)ds_loop_wait(loop, &never, ds_clock_ns() + first_ns);
+    ds_loop_unlock(loop);
+    (void)pthread_join(thread, NULL);
+    CHECK(other.done);
+    (void)loop_end(loop);
+    return other.took_ns;
+}
+
+TEST(what_a_second_caller_asks_for_reaches_the_sleeping_driver) {
+    guard(20);
+    for (int network = 0; network < 2; network++) {
+        CHECK(second_caller_takes(network == 1, 900 * DS_MS, 20 * DS_MS) < 200 * DS_MS);
+    }
+}
+
+TEST(a_driver_that_leaves_hands_the_loop_to_the_next_caller) {
+    guard(20);
+    for (int network = 0; network < 2; network++) {
+        CHECK(second_caller_takes(network == 1, 60 * DS_MS, 100 * DS_MS) < 300 * DS_MS);
+    }
+}
+
 /* ---- many --------------------------------------------------------------------------------------------------------- */
 
 #define CROWD 8
@@ -509,15 +561,21 @@ typedef struct player {
     ds_task serve;
     pthread_mutex_t *store;
     int hits;
+    int64_t last_ns, longest_ns;
     bool over;
 } player;
 
-#define RALLY 2000
+#define RALLY 10000
 
 static void return_ball(ds_task *task) {
     player *self = DS_CONTAINER_OF(task, player, ball);
     pthread_mutex_lock(self->store);
     self->over = ++self->hits >= RALLY;
+    int64_t now = ds_clock_ns();
+    if (self->last_ns != 0 && now - self->last_ns > self->longest_ns) {
+        self->longest_ns = now - self->last_ns;
+    }
+    self->last_ns = now;
     ds_world *world = ds_loop_world(self->other->loop);
     world->ops->notify(world, &self->other->ball);
     pthread_mutex_unlock(self->store);
@@ -574,6 +632,8 @@ TEST(two_loops_notify_each_other_under_their_own_mutexes) {
         }
         (void)loop_end(a.loop);
         (void)loop_end(b.loop);
+        /* A notification that nobody heard is found a second later. */
+        CHECK(a.longest_ns < 900 * DS_MS && b.longest_ns < 900 * DS_MS);
         (void)pthread_mutex_destroy(&store);
     }
 }
