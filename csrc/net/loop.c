@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,23 +66,37 @@ static void random_from_clocks(unsigned char *out, size_t size) {
     }
 }
 
-static void op_random(ds_world *world, void *out, size_t size) {
-    (void)world;
-    unsigned char *bytes = out;
+static void random_bytes(unsigned char *out, size_t size) {
     while (size > 0) {
-        ssize_t got = getrandom(bytes, size, 0);
+        ssize_t got = getrandom(out, size, 0);
         if (got < 0 && errno == EINTR) {
             continue;
         }
         if (got <= 0) {
-            if (!random_from_device(bytes, size)) {
-                random_from_clocks(bytes, size);
+            if (!random_from_device(out, size)) {
+                random_from_clocks(out, size);
             }
             return;
         }
-        bytes += got;
+        out += got;
         size -= (size_t)got;
     }
+}
+
+/* From a pool, because every acquire needs a few bytes and a system call costs more than all else it does inline. A
+ * forked child never gets here. */
+static void op_random(ds_world *world, void *out, size_t size) {
+    ds_loop *loop = loop_of(world);
+    if (size > sizeof(loop->random_pool)) {
+        random_bytes(out, size);
+        return;
+    }
+    if (loop->random_left < size) {
+        random_bytes(loop->random_pool, sizeof(loop->random_pool));
+        loop->random_left = sizeof(loop->random_pool);
+    }
+    loop->random_left -= size;
+    memcpy(out, loop->random_pool + loop->random_left, size);
 }
 
 static void op_timer_set(ds_world *world, ds_timer *timer, int64_t at_ns) {

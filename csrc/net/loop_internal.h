@@ -76,7 +76,9 @@ struct ds_loop {
     unsigned turns;          /* how often a caller began or ceased to drive */
     ds_list waiters;         /* ds_waiter.node */
     bool started, finishing;
-    uint64_t requests;         /* HTTP requests begun */
+    uint64_t requests; /* HTTP requests begun */
+    unsigned char random_pool[256];
+    size_t random_left;
     unsigned poll_failures; /* in a row */
     pthread_t thread;
     void (*last)(void *);
