@@ -35,7 +35,7 @@ typedef enum ds_class {
 typedef enum ds_place {
     DS_PLACE_NONE = 0,
     DS_PLACE_HELD,    /* enter, check, swap: the entry owns the queue; `token` */
-    DS_PLACE_WAITING, /* enter, check, swap: in the queue behind `ahead`; `token`, and `holder` where known */
+    DS_PLACE_WAITING, /* enter, check, swap: in the queue behind `ahead`; `token` */
     DS_PLACE_DELAYED, /* enter, check, swap: nobody holds, but the server lets nobody in for at most `delay_ms` */
     DS_PLACE_BUSY,    /* enter with `only_try`: somebody is there; no trace was left; `holder` */
     DS_PLACE_STALE,   /* enter, write: the session's epoch has moved on; nothing happened */
@@ -85,7 +85,7 @@ typedef struct ds_reply {
     int64_t token;
     int64_t revision;      /* the store's revision of this answer, 0 where it has none */
     const char *ahead;     /* key of the nearest predecessor, to be given to watch() */
-    const ds_peer *holder; /* who owns the queue, or NULL */
+    const ds_peer *holder; /* BUSY: who owns the queue */
     int64_t ttl_ms;        /* open, renew: granted */
     uint64_t epoch;        /* open, withdraw: the session's epoch from now on */
     int64_t delay_ms;

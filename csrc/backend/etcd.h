@@ -1,8 +1,8 @@
 /* etcd.h: the parts of the etcd backend among themselves. Not seen outside etcd*.c.
  *
  * The layers: etcd_msg.h (messages) < etcd_json.h (their encoding) < etcd_transport.h (one message to a server) <
- * calls (here), of which etcd_session.c, etcd_queue.c, etcd_guard.c and etcd_list.c are made. etcd_watch.c stands beside
- * them. Keys and what is stored in them: etcd_keys.c.
+ * calls (here), of which etcd_session.c, etcd_queue.c, etcd_guard.c and etcd_list.c are made. etcd_watch.c stands
+ * beside them. Keys and what is stored in them: etcd_keys.c.
  */
 #ifndef DS_ETCD_H
 #define DS_ETCD_H
@@ -31,7 +31,7 @@ static inline ds_etcd *ds_etcd_of(ds_backend *backend) {
     return DS_CONTAINER_OF(backend, ds_etcd, base);
 }
 
-/* ---- a call: one or more messages for one ds_call ---------------------------------------------------------------------- */
+/* ---- a call: one or more messages for one ds_call --------------------------------------------------------------- */
 
 /* Entries gathered from several pages. */
 typedef struct ds_etcd_listing {
@@ -93,7 +93,7 @@ void ds_etcd_free_idle(ds_etcd *etcd);
 /* Remembers in which cluster the lease was opened. False: out of memory. */
 bool ds_etcd_bind(ds_etcd *etcd, ds_lease *lease);
 
-/* ---- keys (etcd_keys.c) ------------------------------------------------------------------------------------------------ */
+/* ---- keys (etcd_keys.c) ----------------------------------------------------------------------------------------- */
 
 void ds_etcd_key_session(ds_buf *out, const ds_lease *lease); /* "<prefix>/session/<lease hex>" */
 void ds_etcd_key_entry(ds_buf *out, const ds_entry *entry);   /* "<path>/<lease hex>-<nonce>" */
@@ -106,7 +106,7 @@ bool ds_etcd_stamp_epoch(ds_bytes value, uint64_t *epoch);
 /* `value` with a member that says by whom it was broken; as it is when there is one already. */
 void ds_etcd_broken_value(ds_buf *out, ds_bytes value, const char *by);
 
-/* ---- pieces of transactions --------------------------------------------------------------------------------------------- */
+/* ---- pieces of transactions ------------------------------------------------------------------------------------- */
 
 ds_etcd_compare ds_etcd_if_created(ds_bytes key, int64_t revision);
 ds_etcd_compare ds_etcd_if_value(ds_bytes key, ds_bytes value);
@@ -123,7 +123,7 @@ const ds_etcd_kv *ds_etcd_only(const ds_etcd_answer *answer);
 void ds_etcd_finish_unless_lost(ds_etcd_call *call, const ds_etcd_reply *reply, const ds_etcd_answer *session,
                                 ds_place place);
 
-/* ---- operations (backend.h) --------------------------------------------------------------------------------------------- */
+/* ---- operations (backend.h) ------------------------------------------------------------------------------------- */
 
 void ds_etcd_ping(ds_backend *backend, ds_call *call);
 void ds_etcd_get(ds_backend *backend, ds_call *call, const char *key);

@@ -13,7 +13,7 @@
 
 #define AUTHENTICATE_TIMEOUT (5 * DS_SECOND) /* the server hashes the password slowly, by design */
 
-/* ---- the header ----------------------------------------------------------------------------------------------------------- */
+/* ---- the header ------------------------------------------------------------------------------------------------- */
 
 static void drop_header(ds_etcd_auth *auth) {
     ds_free_secret(auth->header);
@@ -49,7 +49,7 @@ static bool read_token_file(ds_etcd_auth *auth, dsync_error *error) {
     return done;
 }
 
-/* ---- authenticate ----------------------------------------------------------------------------------------------------------- */
+/* ---- authenticate ----------------------------------------------------------------------------------------------- */
 
 static void tell_waiters(ds_etcd_auth *auth, const ds_etcd_result *failure) {
     ds_list waiters;
@@ -165,7 +165,7 @@ void ds_etcd_auth_freshen(ds_etcd_auth *auth, int64_t age_ns) {
     }
 }
 
-/* ---- options ---------------------------------------------------------------------------------------------------------------- */
+/* ---- options ---------------------------------------------------------------------------------------------------- */
 
 static bool given(const char *text) {
     return text != NULL && text[0] != '\0';

@@ -1,7 +1,7 @@
 /* etcd_session.c: a session is a lease and one key under it.
  *
- * A keepalive's answer alone proves nothing: it can come from a member that does not know yet that the lease was revoked
- * (etcd issue 14758). So each renewal ends with a write to the session key, which fails on a dead lease.
+ * A keepalive's answer alone proves nothing: it can come from a member that does not know yet that the lease was
+ * revoked (etcd issue 14758). So each renewal ends with a write to the session key, which fails on a dead lease.
  */
 #include "etcd.h"
 
@@ -17,7 +17,7 @@ static ds_etcd_request lease_request(ds_etcd_kind kind, const ds_lease *lease) {
     return request;
 }
 
-/* ---- open: grant, then the session key --------------------------------------------------------------------------------------- */
+/* ---- open: grant, then the session key -------------------------------------------------------------------------- */
 
 static void opened(ds_etcd_call *call, int64_t created, uint64_t epoch, int64_t revision) {
     ds_lease *lease = call->lease;
@@ -100,7 +100,7 @@ void ds_etcd_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
     ds_etcd_step(call, &request, on_granted);
 }
 
-/* ---- renew: keepalive, then a write ------------------------------------------------------------------------------------------- */
+/* ---- renew: keepalive, then a write ----------------------------------------------------------------------------- */
 
 static void on_confirmed(ds_etcd_call *call, const ds_etcd_reply *reply) {
     if (!reply->succeeded) {
@@ -142,7 +142,7 @@ void ds_etcd_renew(ds_backend *backend, ds_call *owner, const ds_lease *lease) {
     ds_etcd_step(call, &request, on_kept_alive);
 }
 
-/* ---- close ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- close ------------------------------------------------------------------------------------------------------ */
 
 static void on_revoked(ds_etcd_call *call, const ds_etcd_reply *reply) {
     ds_etcd_finish_place(call, DS_PLACE_DONE, reply->header.revision);

@@ -1,8 +1,8 @@
 /* etcd_stream.c: the stream that carries all watches of a client: its opening, its lines, its end.
  *
  * A watch request is a stream both ways: it begins with the first watch, takes creations and cancellations at any time,
- * and is given up when nothing has been watched for a while. Requests go out in batches, from a task, so that a thousand
- * watches begun together are one write. When the stream ends for whatever reason, every watch on it ends with
+ * and is given up when nothing has been watched for a while. Requests go out in batches, from a task, so that a
+ * thousand watches begun together are one write. When the stream ends for whatever reason, every watch on it ends with
  * DS_WATCH_ENDED and its owner looks for itself; nothing is resumed here.
  *
  * A silent stream and a dead connection look alike: after SILENCE the server is asked for a sign of life.
@@ -22,7 +22,7 @@
 
 static void begin_stream(ds_etcd_stream *stream);
 
-/* ---- the end ----------------------------------------------------------------------------------------------------------- */
+/* ---- the end ---------------------------------------------------------------------------------------------------- */
 
 static void turn_off(ds_etcd_stream *stream) {
     ds_world *world = stream->etcd->base.world;
@@ -52,7 +52,7 @@ void ds_etcd_stream_fail(ds_etcd_stream *stream, ds_class outcome, const char *m
     ds_etcd_stream_end(stream, outcome, message);
 }
 
-/* ---- lines --------------------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------------------ */
 
 /* Handlers may end this stream and begin the next; `in` is therefore taken out of it while its lines are read. */
 static void read_lines(ds_etcd_stream *stream) {
@@ -113,7 +113,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     }
 }
 
-/* ---- silence and idleness ----------------------------------------------------------------------------------------------------------- */
+/* ---- silence and idleness --------------------------------------------------------------------------------------- */
 
 static void set_timer(ds_etcd_stream *stream, int64_t after_ns) {
     ds_world *world = stream->etcd->base.world;
@@ -150,7 +150,7 @@ static void on_timer(ds_timer *timer) {
     }
 }
 
-/* ---- what we say -------------------------------------------------------------------------------------------------------------------- */
+/* ---- what we say ------------------------------------------------------------------------------------------------ */
 
 static void write_queued(ds_etcd_stream *stream) {
     ds_list *node;
@@ -251,7 +251,7 @@ static void begin_stream(ds_etcd_stream *stream) {
     }
 }
 
-/* ---- use ------------------------------------------------------------------------------------------------------------------ */
+/* ---- use -------------------------------------------------------------------------------------------------------- */
 
 void ds_etcd_stream_used(ds_etcd_stream *stream) {
     if (stream->count == 1 && stream->state == DS_ETCD_STREAM_ON) {

@@ -14,7 +14,7 @@
 
 static void begin(ds_etcd_exchange *exchange);
 
-/* ---- shared with the watch stream --------------------------------------------------------------------------------------- */
+/* ---- shared with the watch stream ------------------------------------------------------------------------------- */
 
 void ds_etcd_headers(ds_etcd *etcd, ds_http_request *request, bool token) {
     size_t count = 0;
@@ -63,7 +63,7 @@ void ds_etcd_explain(dsync_error *error, const ds_endpoint *endpoint, int http, 
     }
 }
 
-/* ---- the end of an exchange --------------------------------------------------------------------------------------------- */
+/* ---- the end of an exchange ------------------------------------------------------------------------------------- */
 
 static void deliver(ds_etcd_exchange *exchange, ds_etcd_result *result) {
     exchange->active = false;
@@ -92,7 +92,7 @@ static void fail_later(ds_etcd_exchange *exchange, ds_class outcome) {
     ds_post(exchange->etcd->base.world, &exchange->task);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------- */
+/* ---- answers ---------------------------------------------------------------------------------------------------- */
 
 /* These come from the answering member's own, possibly lagging, state; all others are linearizable. */
 static bool may_lag(ds_etcd_kind kind) {
@@ -153,7 +153,8 @@ static void judge_error(ds_etcd_exchange *exchange, int http, const ds_etcd_stat
     deliver(exchange, &result);
 }
 
-/* An answer with status 200 that no etcd gives. From one that has talked sense before it says nothing of the request. */
+/* An answer with status 200 that no etcd gives. From one that has talked sense before it says nothing of the request.
+ * */
 static void judge_nonsense(ds_etcd_exchange *exchange) {
     ds_etcd *etcd = exchange->etcd;
     ds_error_set(&exchange->error, DSYNC_PROTOCOL,
@@ -224,7 +225,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     deliver_failure(exchange, unsent ? DS_NOT_EXECUTED : DS_AMBIGUOUS, DSYNC_OK);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------------- */
+/* ---- sending ---------------------------------------------------------------------------------------------------- */
 
 static size_t reply_cap(const ds_etcd_exchange *exchange) {
     if (exchange->reply_max != 0) {

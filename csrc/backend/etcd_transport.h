@@ -1,8 +1,8 @@
 /* etcd_transport.h: one message to etcd, and what came of it.
  *
- * Chooses the endpoint, adds the token, sorts errors, and lets no answer through that is older than what was seen before
- * the message was sent. Repeats a message by itself in two cases: after a token was refused (nothing was executed), and
- * after an outdated answer was dropped (which counts as sent more than once).
+ * Chooses the endpoint, adds the token, sorts errors, and lets no answer through that is older than what was seen
+ * before the message was sent. Repeats a message by itself in two cases: after a token was refused (nothing was
+ * executed), and after an outdated answer was dropped (which counts as sent more than once).
  */
 #ifndef DS_ETCD_TRANSPORT_H
 #define DS_ETCD_TRANSPORT_H

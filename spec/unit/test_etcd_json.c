@@ -1,5 +1,5 @@
-/* test_etcd_json.c: etcd's messages to and from JSON, without a server: exact texts, exact integers, and no faith in what
- * comes from the network.
+/* test_etcd_json.c: etcd's messages to and from JSON, without a server: exact texts, exact integers, and no faith in
+ * what comes from the network.
  */
 #include "backend/etcd_error.h"
 #include "backend/etcd_json.h"
@@ -9,7 +9,7 @@
 #define TEXT(literal) ((ds_bytes){literal, sizeof(literal) - 1})
 #define CLUSTER "\"header\":{\"cluster_id\":\"14841639068965178418\",\"revision\":\"9007199254740993\"}"
 
-/* ---- encoding ----------------------------------------------------------------------------------------------------------- */
+/* ---- encoding --------------------------------------------------------------------------------------------------- */
 
 static void encodes(const ds_etcd_request *request, const char *expected) {
     ds_buf out = DS_BUF_EMPTY;
@@ -80,7 +80,7 @@ TEST(encodes_watches) {
     ds_buf_free(&out);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------------- */
+/* ---- decoding --------------------------------------------------------------------------------------------------- */
 
 static const char txn_text[] =
     "{" CLUSTER ",\"succeeded\":true,\"responses\":[{\"response_put\":{\"header\":{\"revision\":\"5\"}}},"
@@ -209,19 +209,19 @@ TEST(decodes_watch_answers) {
     ds_etcd_arena_free(&arena);
 }
 
+#define MISSING "etcdserver: requested lease not found"
+
 TEST(decodes_the_three_shapes_of_errors) {
-    static const char *const texts[] = {
-        "{\"error\":\"etcdserver: requested lease not found\",\"message\":\"etcdserver: requested lease not "
-        "found\",\"code\":5}",
-        "{\"error\":\"etcdserver: requested lease not found\",\"code\":5}",
-        "{\"code\":5,\"message\":\"etcdserver: requested lease not found\",\"details\":[]}",
-        "{\"error\":{\"grpc_code\":5,\"http_code\":404,\"message\":\"etcdserver: requested lease not found\"}}"};
+    static const char *const texts[] = {"{\"error\":\"" MISSING "\",\"message\":\"" MISSING "\",\"code\":5}",
+                                        "{\"error\":\"" MISSING "\",\"code\":5}",
+                                        "{\"code\":5,\"message\":\"" MISSING "\",\"details\":[]}",
+                                        "{\"error\":{\"grpc_code\":5,\"http_code\":404,\"message\":\"" MISSING "\"}}"};
     for (size_t i = 0; i < DS_COUNT(texts); i++) {
         ds_etcd_arena arena = {NULL};
         test_case("%zu", i);
         ds_etcd_status status = ds_etcd_json_decode_error(texts[i], strlen(texts[i]), &arena);
         CHECK_EQ_INT(status.code, 5);
-        CHECK_EQ_TEXT(status.message, "etcdserver: requested lease not found");
+        CHECK_EQ_TEXT(status.message, MISSING);
         CHECK_EQ_INT(ds_etcd_judge(404, &status).outcome, DS_LOST);
         ds_etcd_arena_free(&arena);
     }
