@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# steps.sh: runs test commands some at a time and sums up what they counted. Meant to be sourced by bash.
+#
+#   begin_steps FOLDER; step NAME LIMIT_SECONDS COMMAND...; skip NAME WHY; end_steps
+#
+# end_steps prints the last line, "N passed, N failed" (and ", N skipped"), and fails when anything failed or when a
+# process is left behind. JOBS is how many run at once.
+
+begin_steps() {
+    step_folder=$1
+    steps_at_once=${JOBS:-2}
+    steps_skipped=0
+    rm -rf "$step_folder"
+    mkdir -p "$step_folder"
+    # Found again in the environment of whatever these tests should leave behind.
+    export DSYNC_TEST_RUN=$$.$RANDOM$RANDOM
+    trap _abandon_steps TERM INT HUP
+}
+
+_abandon_steps() {
+    trap '' TERM INT HUP
+    # shellcheck disable=SC2046
+    kill -TERM $(jobs -p) 2>/dev/null
+    wait
+    exit 143
+}
+
+step() {
+    while [ "$(jobs -rp | wc -l)" -ge "$steps_at_once" ]; do
+        wait -n
+    done
+    setpriv --pdeathsig TERM script/lib/job "$step_folder" "$@" &
+}
+
+# Loud, and counted on the last line.
+skip() {
+    printf '%-36s SKIPPED: %s\n' "$1" "$2"
+    steps_skipped=$((steps_skipped + 1))
+}
+
+# One line for each process that a step left running.
+_steps_left() {
+    local environment pid
+    for environment in /proc/[0-9]*/environ; do
+        if tr '\0' '\n' 2>/dev/null <"$environment" | grep -qx "DSYNC_TEST_RUN=$DSYNC_TEST_RUN"; then
+            pid=${environment//[!0-9]/}
+            printf '%s %s\n' "$pid" "$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | cut -c 1-100)"
+        fi
+    done 2>/dev/null
+}
+
+end_steps() {
+    local passed=0 failed=0 left result p f s
+    wait
+    left=$(_steps_left)
+    if [ -n "$left" ]; then
+        printf 'processes left behind:\n%s\n' "$left"
+        failed=1
+    fi
+    for result in "$step_folder"/*.result; do
+        read -r p f s <"$result"
+        passed=$((passed + p)) failed=$((failed + f)) steps_skipped=$((steps_skipped + s))
+    done
+    if [ "$steps_skipped" -gt 0 ]; then
+        printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$steps_skipped"
+    else
+        printf '%d passed, %d failed\n' "$passed" "$failed"
+    fi
+    [ "$failed" -eq 0 ]
+}
