@@ -20,8 +20,7 @@ describe("etcdctl lock", function()
   end
 
   local function held_by_native(process)
-    local line, why, said = process:expect("^" .. suite.prefix(), suite.patience)
-    assert.is_string(line, tostring(why) .. tostring(said))
+    tools.expect(process, "^" .. suite.prefix())
   end
 
   local function entries(count)
@@ -122,9 +121,9 @@ describe("etcdctl lock", function()
           end
           over = over + 1
         end)
-        assert.is_string((process:expect("^in$", suite.patience)))
+        tools.expect(process, "^in$")
         fails("contended", suite.open():lock("any", { key = key }):try())
-        assert.is_string((process:expect("^out$", suite.patience)))
+        tools.expect(process, "^out$")
         process:wait(suite.patience)
       end
       suite.eventually("all turns", function() return over == 3 end)

@@ -127,7 +127,7 @@ describe("on etcd", function()
       local d, other = suite.open(), suite.open()
       local elected = ok(d:leader "x":elect())
       local watcher = ok(other:watch { name = "x" })
-      assert.equal("elected", ok(watcher:next(suite.patience)).type)
+      repeat until ok(watcher:next(suite.patience)).type == "elected"
       local reasons = {}
       elected:on_revoked(function(_, reason) reasons[#reasons + 1] = reason end)
       delete(bench.keys(d:leader "x":key() .. "/")[1])

@@ -122,7 +122,8 @@ local function try(self)
   return true
 end
 
--- root may do everything; the user dsync (password secret) may use every key, or those below settings.auth_prefixes.
+-- root may do everything; the user dsync (password secret) may use the keys below settings.auth_prefixes, by default
+-- those that the specs use.
 local function enable_auth(self)
   local function must(...)
     local ok, err = self:etcdctl({ ... }, { anonymous = true })
@@ -131,7 +132,7 @@ local function enable_auth(self)
   must("user", "add", "root:" .. self.root_password)
   must("user", "grant-role", "root", "root")
   must("role", "add", "dsync")
-  for _, prefix in ipairs(self.settings.auth_prefixes or { "" }) do
+  for _, prefix in ipairs(self.settings.auth_prefixes or { "dsync/", "/dsync/", "spec/", "/spec/" }) do
     must("role", "grant-permission", "dsync", "--prefix=true", "readwrite", prefix)
   end
   must("user", "add", "dsync:secret")

@@ -29,10 +29,8 @@ local function read_pid_and_base()
 end
 
 local function connect()
-  -- The preloaded library (a sanitizer's) is meant for Lua programs, not for Python, shells or servers.
-  answers = assert(io.popen("DSYNC_RIG_PRELOAD=\"$LD_PRELOAD\"; export DSYNC_RIG_PRELOAD; unset LD_PRELOAD; "
-    .. "if [ -x /usr/bin/python3 ]; then exec /usr/bin/python3 " .. quoted(here .. "/rig.py") .. " </dev/null; fi; "
-    .. "exec python3 " .. quoted(here .. "/rig.py") .. " </dev/null", "r"))
+  answers = assert(io.popen("if [ -x /usr/bin/python3 ]; then exec /usr/bin/python3 " .. quoted(here .. "/rig.py")
+    .. " </dev/null; fi; exec python3 " .. quoted(here .. "/rig.py") .. " </dev/null", "r"))
   read_pid_and_base()
   requests = assert(io.open(base .. "/requests", "w"))
 end
@@ -96,18 +94,12 @@ function rig.interpreter()
   return arg and arg[lowest] or "lua"
 end
 
--- A sanitizer that this process runs under goes with Lua programs, and with nothing else.
-local function preloads(argv, options)
-  return (options.preload or argv[1] == rig.interpreter()) and 1 or 0
-end
-
 -- Runs a program to its end. options: env, input, timeout (30 s). Returns exit code (128 + n after signal n), standard
 -- output, standard error; nil, "timeout" with what it had said.
 function rig.run(argv, options)
   options = options or {}
   local env = settings(options.env)
-  local request = append(append({ "run", options.timeout or 30, options.input or "", preloads(argv, options), #env },
-    env), argv)
+  local request = append(append({ "run", options.timeout or 30, options.input or "", #env }, env), argv)
   local state, code, out, err = ask((table.unpack or unpack)(request)) -- luacheck: globals unpack
   if state == "timeout" then return nil, "timeout", code, out end
   code = tonumber(code)
@@ -115,13 +107,12 @@ function rig.run(argv, options)
 end
 
 -- Starts a program in the background. options: env, cwd, log (a file that gets all its output too), merge (standard
--- error comes with the lines of standard output; otherwise it goes to the log), preload (keep LD_PRELOAD,
--- as Lua programs do anyway).
+-- error comes with the lines of standard output; otherwise it goes to the log).
 function rig.start(argv, options)
   options = options or {}
   local env = settings(options.env)
   local request = append(append({ "spawn", options.cwd or "", options.log or "", options.merge and 1 or 0,
-    preloads(argv, options), #env }, env), argv)
+    #env }, env), argv)
   local _, number, pid = ask((table.unpack or unpack)(request)) -- luacheck: globals unpack
   return setmetatable({ number = number, pid = tonumber(pid), name = argv[1], log = options.log }, process)
 end

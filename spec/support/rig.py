@@ -104,7 +104,6 @@ class Rig:
         self.folders = [base]
         self.requests = None
         self.buffer = b""
-        self.preload = os.environ.pop("DSYNC_RIG_PRELOAD", "")
 
     # ---- the Lua process ----
 
@@ -158,17 +157,15 @@ class Rig:
 
     # ---- requests: each returns the fields of its answer ----
 
-    def environment(self, preload, settings):
+    def environment(self, settings):
         env = dict(os.environ)
-        if preload == "1" and self.preload:
-            env["LD_PRELOAD"] = self.preload
         for setting in settings:
             name, _, value = setting.partition("=")
             env[name] = value
         return env
 
-    def do_spawn(self, cwd, log, merge, preload, count, *rest):
-        env = self.environment(preload, rest[:int(count)])
+    def do_spawn(self, cwd, log, merge, count, *rest):
+        env = self.environment(rest[:int(count)])
         argv = [field.encode("latin-1") for field in rest[int(count):]]
         child = Child(argv, env, cwd, log, merge == "1")
         self.count += 1
@@ -221,8 +218,8 @@ class Rig:
     def do_stop(self, number, grace):
         return "ok", str(self.children.pop(number).stop(float(grace)))
 
-    def do_run(self, timeout, text, preload, count, *rest):
-        env = self.environment(preload, rest[:int(count)])
+    def do_run(self, timeout, text, count, *rest):
+        env = self.environment(rest[:int(count)])
         process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--"] + list(rest[int(count):]),
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=env, start_new_session=True)

@@ -28,7 +28,7 @@ end
 function child.start(code, env, ...)
   local path = rig.tempdir() .. "/program.lua"
   rig.write(path, 'io.stdout:setvbuf "line"\n' .. code)
-  return rig.start({ rig.interpreter(), path, ... }, { env = environment(env), merge = true, preload = true })
+  return rig.start({ rig.interpreter(), path, ... }, { env = environment(env), merge = true })
 end
 
 return child

@@ -88,7 +88,18 @@ end
 
 -- The lease of an entry's key, in hex.
 function tools.lease_of(key)
-  return assert(key:match "/(%x+)%-%x+$", key)
+  return key:match "/(%x+)%-%x+$"
+end
+
+-- Waits for a line of a process that matches, while other coroutines go on; returns the captures.
+function tools.expect(process, pattern)
+  local said = {}
+  return suite.eventually(pattern .. " from " .. process.name, function()
+    local line, why = process:line(0)
+    if why == "eof" then error(("ended without %q:\n%s"):format(pattern, table.concat(said, "\n")), 0) end
+    said[#said + 1] = line
+    return line and line:match(pattern)
+  end)
 end
 
 function tools.median(list)

@@ -41,7 +41,7 @@ local command = {}
 for i = 2, #arg do command[#command + 1] = arg[i] end
 local started = os.time()
 local child = rig.start(command, {
-  merge = true, preload = true,
+  merge = true,
   env = { DSYNC_TEST_URL = server.url, DSYNC_TEST_OPTIONS = options, DSYNC_TEST_HTTP = server.http,
     DSYNC_TEST_ETCD = settings.version },
 })

@@ -27,7 +27,7 @@ local function launch(script, options)
   rig.write(folder .. "/prelude.lua", prelude)
   local argv = { rig.interpreter(), folder .. "/prelude.lua", script }
   for _, value in ipairs(options.args or {}) do argv[#argv + 1] = tostring(value) end
-  local child = rig.start(argv, { env = options.env, log = folder .. "/log", preload = true })
+  local child = rig.start(argv, { env = options.env, log = folder .. "/log" })
   return child
 end
 
