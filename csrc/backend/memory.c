@@ -9,9 +9,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../base/error.h"
+#include "../base/process.h"
 
 #define FREE_OPS_MAX 64
 #define TTL_MIN_MS 100
@@ -226,7 +226,7 @@ static void memory_forget(ds_backend *backend, ds_lease *lease) {
     ds_memory *memory = mem_client_of(backend);
     mem_session *session = lease->impl;
     lease->impl = NULL;
-    if (session != NULL && memory->process == getpid()) {
+    if (session != NULL && memory->process == ds_process()) {
         mem_lock(memory);
         mem_node_unref(&session->node);
         mem_unlock(memory);
@@ -282,7 +282,7 @@ void mem_client_idle(ds_memory *memory) {
 
 static void memory_destroy(ds_backend *backend) {
     ds_memory *memory = mem_client_of(backend);
-    if (memory->process != getpid()) {
+    if (memory->process != ds_process()) {
         free_client(memory);
         return;
     }
@@ -358,7 +358,7 @@ ds_backend *ds_memory_backend(ds_world *world, const ds_backend_config *config, 
         return NULL;
     }
     memory->base = (ds_backend){&memory_ops, world};
-    memory->process = getpid();
+    memory->process = ds_process();
     ds_list_init(&memory->free_ops);
     if (!copy_names(memory, config, name) || (memory->store = mem_store_get(name, world)) == NULL) {
         free_client(memory);
