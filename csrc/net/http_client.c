@@ -38,7 +38,8 @@ static ds_http *http_new(ds_http_client *client) {
     http->client = client;
     http->deadline.fire = ds_http_on_deadline;
     http->easy = curl_easy_init();
-    if (http->easy == NULL || ds_http_options_fixed(http) != CURLE_OK) {
+    client->refusal = http->easy != NULL ? ds_http_options_fixed(http) : CURLE_OUT_OF_MEMORY;
+    if (client->refusal != CURLE_OK) {
         http_free(http);
         return NULL;
     }
@@ -151,6 +152,15 @@ ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world
         ds_error_set(error, DSYNC_RESOURCE, "cannot set up HTTP: out of memory or file descriptors");
         return NULL;
     }
+    ds_http *first = http_new(client); /* a libcurl that cannot do what every request needs is found out here */
+    if (first == NULL) {
+        bool memory = client->refusal == CURLE_OK || client->refusal == CURLE_OUT_OF_MEMORY;
+        ds_error_set(error, memory ? DSYNC_RESOURCE : DSYNC_UNSUPPORTED, "cannot set up HTTP: %s",
+                     memory ? "out of memory" : curl_easy_strerror(client->refusal));
+        ds_http_client_free(client);
+        return NULL;
+    }
+    ds_http_recycle(first);
     return client;
 }
 

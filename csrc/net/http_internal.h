@@ -106,6 +106,7 @@ struct ds_http_client {
     unsigned watched_count;
     size_t watched_capacity, duplex_count;
     bool guard_sigpipe;
+    CURLcode refusal; /* of the last handle that was set up */
     int64_t connect_timeout_ms;
     char *ca, *cert, *key, *server_name;
     bool insecure;

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#define KEEPALIVE_IDLE_S 5L
+#define KEEPALIVE_IDLE_S 15L
+#define KEEPALIVE_PROBE_S 5L
 
 /* A chain of settings that ends at the first refusal. */
 #define SET(option, value)                                                                                             \
@@ -91,8 +92,6 @@ CURLcode ds_http_options_fixed(ds_http *http) {
     SET(CURLOPT_HTTP_CONTENT_DECODING, 0L);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-    SET(CURLOPT_TCP_KEEPINTVL, KEEPALIVE_IDLE_S);
     SET(CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* http_host.c decides what is in it */
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)http->client->connect_timeout_ms);
     SET(CURLOPT_OPENSOCKETFUNCTION, ds_http_open_socket);
@@ -134,16 +133,31 @@ static CURLcode set_route(ds_http *http) {
     return CURLE_OK;
 }
 
+/* A stream has a connection to itself: it can neither be sent twice nor leave half an answer behind. It may be silent for
+ * hours, so the system must find out when the other side is gone, in about the time that a request would take to. */
+static CURLcode set_connection(ds_http *http) {
+    long idle = KEEPALIVE_IDLE_S;
+    long probe = KEEPALIVE_PROBE_S;
+    if (http->stream) {
+        idle = (long)(2 * http->client->connect_timeout_ms / 1000);
+        idle = idle < 1 ? 1 : idle;
+        probe = idle > 1 ? idle / 2 : 1;
+    }
+    SET(CURLOPT_TCP_KEEPIDLE, idle);
+    SET(CURLOPT_TCP_KEEPINTVL, probe);
+    SET(CURLOPT_FRESH_CONNECT, http->stream ? 1L : 0L);
+    SET(CURLOPT_FORBID_REUSE, http->stream ? 1L : 0L);
+    return CURLE_OK;
+}
+
 CURLcode ds_http_options_request(ds_http *http) {
     CURLcode result = set_method(http);
     result = result == CURLE_OK ? set_route(http) : result;
+    result = result == CURLE_OK ? set_connection(http) : result;
     if (result != CURLE_OK) {
         return result;
     }
     SET(CURLOPT_URL, http->url);
     SET(CURLOPT_HTTPHEADER, http->header_count > 0 ? http->headers : NULL);
-    /* A stream has a connection to itself: it can neither be sent twice nor leave half an answer behind. */
-    SET(CURLOPT_FRESH_CONNECT, http->duplex ? 1L : 0L);
-    SET(CURLOPT_FORBID_REUSE, http->duplex ? 1L : 0L);
     return CURLE_OK;
 }

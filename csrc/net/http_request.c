@@ -125,7 +125,7 @@ bool ds_http_prepare(ds_http *http, const ds_http_request *request) {
     http->reply_max = request->reply_max;
     http->timeout_ns = request->timeout_ns;
     http->urgent = request->urgent;
-    http->stream = request->stream;
+    http->stream = request->stream || request->duplex;
     http->duplex = request->duplex;
     if (http->duplex) {
         ds_buf_add(&http->upload, request->body, request->body_size);

@@ -13,7 +13,7 @@ static void not_answered(ds_http *http, ds_http_result *result) {
 
 static void refused(ds_http_result *result, dsync_code code) {
     result->fate = DS_HTTP_REFUSED;
-    result->code = code;
+    result->code = (int)code;
 }
 
 static const char *origin(const ds_http *http) {
@@ -248,6 +248,6 @@ void ds_http_judge_early(ds_http *http, ds_http_fate fate, dsync_code code, cons
     begin(http, result, text);
     result->header_values = http->values;
     result->fate = fate;
-    result->code = code;
+    result->code = (int)code;
     TEXT("%s: %s", origin(http), why);
 }

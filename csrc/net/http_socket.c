@@ -74,7 +74,7 @@ static bool remember(int fd, void *context) {
 }
 
 static bool is_unnamed_local_socket(int fd) {
-    struct sockaddr_un address;
+    struct sockaddr_un address = {0};
     socklen_t size = sizeof(address);
     return getsockname(fd, (struct sockaddr *)&address, &size) == 0 && address.sun_family == AF_UNIX &&
            size == sizeof(address.sun_family);
