@@ -80,9 +80,17 @@ void ds_waiter_settle(ds_waiter *waiter, dsync_code code, const char *message) {
     waiter->settled(waiter, code, message);
 }
 
+void ds_contender_disbelieve(ds_contender *c, dsync_reason reason, const char *why) {
+    atomic_store(&c->holder->claim->reason, (int)reason);
+    ds_waiter_show(c->holder, DS_CLAIM_LOST, why);
+    ds_contender_move(c, DS_CONTENDER_LOSING, why);
+}
+
 void ds_contender_lose(ds_contender *c, dsync_reason reason) {
     ds_waiter *waiter = c->holder;
-    bool on_server = reason == DSYNC_REASON_EXPIRED && c->user.session != NULL;
+    /* Deleted is not gone for good when a copy of the request that made it may still arrive. */
+    bool deleted = reason == DSYNC_REASON_DELETED || reason == DSYNC_REASON_BROKEN;
+    bool on_server = c->user.session != NULL && (reason == DSYNC_REASON_EXPIRED || (deleted && c->dirty));
     atomic_store(&waiter->claim->reason, (int)reason);
     ds_waiter_show(waiter, DS_CLAIM_LOST, dsync_reason_name(reason));
     ds_timer_stop(c->engine->world, &waiter->timer);
@@ -110,18 +118,15 @@ static void time_is_over(ds_timer *timer) {
     bool unanswered = waiter == ds_contender_front(c) && !c->answered && c->attempt > 0;
     const char *session_error = c->user.session != NULL ? c->user.session->last_error : "";
     char message[360];
-    if (unanswered || session_error[0] != '\0') {
-        snprintf(message, sizeof message, "no server answers (%s): %s", c->engine->backend->ops->endpoint_list(c->engine->backend),
-                 unanswered && c->last_error[0] != '\0' ? c->last_error : session_error);
+    if (unanswered || session_error[0] != '\0' || waiter->only_try) {
+        const char *why = unanswered && c->last_error[0] != '\0' ? c->last_error : session_error;
+        snprintf(message, sizeof message, "no server answers (%s): %s",
+                 c->engine->backend->ops->endpoint_list(c->engine->backend), why[0] != '\0' ? why : "no reply in time");
         ds_waiter_cancel(waiter, DSYNC_UNAVAILABLE, message);
     } else {
         snprintf(message, sizeof message, "%s was not free in time", waiter->label);
         ds_waiter_cancel(waiter, DSYNC_TIMEOUT, message);
     }
-}
-
-static bool same_params(const ds_session_params *a, const ds_session_params *b) {
-    return a->ttl_ms == b->ttl_ms && a->owner == b->owner;
 }
 
 void ds_waiter_cancel(ds_waiter *waiter, dsync_code code, const char *message) {
@@ -134,11 +139,11 @@ void ds_waiter_cancel(ds_waiter *waiter, dsync_code code, const char *message) {
     if (front && (c->state == DS_CONTENDER_ENTERING || c->state == DS_CONTENDER_WAITING)) {
         ds_waiter *next = ds_contender_front(c);
         /* The next one takes the entry over; it shows its own value as soon as it holds. */
-        if (next == NULL || !same_params(&next->params, &waiter->params)) {
+        if (next == NULL || !ds_same_params(&next->params, &waiter->params)) {
             ds_entry_abandon(c, message);
             ds_contender_proceed(c);
         } else {
-            c->marked = next->raw;
+            c->marked = false;
             if (c->state == DS_CONTENDER_WAITING) {
                 ds_waiter_show(next, DS_CLAIM_WAITING, "took over the place");
             }
@@ -147,228 +152,7 @@ void ds_waiter_cancel(ds_waiter *waiter, dsync_code code, const char *message) {
     ds_waiter_settle(waiter, code, message);
 }
 
-/* ---- releasing ---------------------------------------------------------------------------------------------------------- */
-
-void ds_release_finish(ds_release *release, dsync_code code) {
-    if (release == NULL) {
-        return;
-    }
-    ds_timer_stop(release->engine->world, &release->timer);
-    release->contender = NULL;
-    release->departure = NULL;
-    release->done(release, code, release->free_by_ms);
-}
-
-void ds_release_forget(ds_release *release) {
-    ds_timer_stop(release->engine->world, &release->timer);
-    if (release->departure != NULL) {
-        ds_departure_forget(release->departure);
-    }
-    if (release->contender != NULL) {
-        release->contender->releasing = NULL;
-    }
-    release->departure = NULL;
-    release->contender = NULL;
-}
-
-static void release_overdue(ds_timer *timer) {
-    ds_release *release = DS_CONTAINER_OF(timer, ds_release, timer);
-    ds_release_forget(release);
-    release->done(release, DSYNC_UNKNOWN, release->free_by_ms);
-}
-
-static void departed(void *context, dsync_code code) {
-    ds_release *release = context;
-    release->departure = NULL;
-    ds_release_finish(release, code);
-}
-
-static void hand_over(ds_contender *c, ds_release *release) {
-    c->old = c->entry;
-    if (!ds_entry_renew_identity(c)) {
-        c->entry = c->old;
-        c->sent = true;
-        ds_contender_fail_all(c, DSYNC_RESOURCE, "out of memory");
-        ds_release_finish(release, DSYNC_OK);
-        return;
-    }
-    c->swapping = true;
-    c->releasing = release;
-    if (release != NULL) {
-        release->contender = c;
-    }
-    ds_contender_move(c, DS_CONTENDER_ENTERING, "handed over");
-    ds_contender_patience(c);
-    ds_entry_swap(c);
-}
-
-void ds_waiter_release(ds_waiter *waiter, ds_release *release, int64_t timeout_ns) {
-    ds_contender *c = waiter->contender;
-    ds_engine *engine = c->engine;
-    ds_session *session = c->user.session;
-    int64_t now = ds_now(engine->world);
-    engine->stats.releases++;
-    ds_timer_stop(engine->world, &waiter->timer);
-    ds_waiter_show(waiter, DS_CLAIM_RELEASING, "released");
-    waiter->state = DS_WAITER_DONE;
-    waiter->contender = NULL;
-    c->holder = NULL;
-    if (release != NULL) {
-        memset(&release->timer, 0, sizeof release->timer);
-        release->engine = engine;
-        release->departure = NULL;
-        release->contender = NULL;
-        release->timer.fire = release_overdue;
-        release->free_by_ms = engine->world->ops->wall_ms(engine->world) + session->timing.ttl_ns / DS_MS;
-        ds_timer_set(engine->world, &release->timer, now + timeout_ns);
-    }
-    ds_waiter *next = ds_contender_front(c);
-    bool dirty = c->dirty;
-    ds_entry_stop(c);
-    if (next != NULL && same_params(&next->params, &waiter->params) && !dirty) {
-        hand_over(c, release);
-        return;
-    }
-    c->sent = false;
-    c->dirty = false;
-    ds_contender_move(c, DS_CONTENDER_IDLE, "released");
-    ds_departure *departure = ds_depart(session, &c->entry, dirty, release != NULL ? departed : NULL, release);
-    if (release != NULL && departure != NULL) {
-        release->departure = departure;
-    }
-    ds_session_detach(&c->user);
-    ds_contender_proceed(c);
-    if (departure == NULL) {
-        ds_release_finish(release, DSYNC_LOST);
-    }
-}
-
-void ds_waiter_look(ds_waiter *waiter) {
-    ds_contender *c = waiter->contender;
-    if (waiter->state != DS_WAITER_HOLDING || c->state != DS_CONTENDER_HELD) {
-        return;
-    }
-    ds_world *world = c->engine->world;
-    int64_t now = ds_now(world);
-    int64_t wall = world->ops->wall_ms(world);
-    if (ds_claim_left(waiter->claim, now, wall) > 0) {
-        return;
-    }
-    if (now >= atomic_load(&waiter->claim->hold_until_ns)) {
-        ds_contender_lose(c, DSYNC_REASON_EXPIRED);
-    } else {
-        ds_session_lose(c->user.session, DSYNC_REASON_EXPIRED, "not renewed in time");
-    }
-}
-
-void ds_waiter_drop(ds_waiter *waiter) {
-    ds_waiter_look(waiter);
-    if (waiter->state == DS_WAITER_QUEUED) {
-        ds_waiter_cancel(waiter, DSYNC_CANCELLED, "let go");
-    } else if (waiter->state == DS_WAITER_HOLDING && waiter->contender->state == DS_CONTENDER_HELD) {
-        ds_waiter_release(waiter, NULL, 0);
-    } else if (waiter->state == DS_WAITER_HOLDING) {
-        ds_contender_lose(waiter->contender, DSYNC_REASON_DELETED);
-    }
-}
-
-void ds_waiter_end_loss(ds_waiter *waiter) {
-    if (waiter->state == DS_WAITER_HOLDING && waiter->contender->state == DS_CONTENDER_LOSING) {
-        ds_contender_lose(waiter->contender, DSYNC_REASON_DELETED);
-    }
-}
-
-const ds_entry *ds_waiter_entry(const ds_waiter *waiter) {
-    bool holding = waiter->state == DS_WAITER_HOLDING && waiter->contender->state == DS_CONTENDER_HELD;
-    return holding ? &waiter->contender->entry : NULL;
-}
-
-ds_session *ds_waiter_session(const ds_waiter *waiter) {
-    return waiter->contender != NULL ? waiter->contender->user.session : NULL;
-}
-
-bool ds_waiter_claim_value(ds_waiter *waiter) {
-    ds_contender *c = waiter->contender;
-    bool uncertain = c->mark_uncertain || c->mark_call.impl != NULL;
-    c->engine->backend->ops->cancel(c->engine->backend, &c->mark_call);
-    c->marked = true;
-    c->mark_uncertain = false;
-    return uncertain;
-}
-
-int64_t ds_waiter_held_wall_ms(const ds_waiter *waiter) {
-    return waiter->contender != NULL ? waiter->contender->held_wall_ms : 0;
-}
-
-/* ---- sessions ------------------------------------------------------------------------------------------------------------ */
-
-static ds_contender *contender_of(ds_session_user *user) {
-    return DS_CONTAINER_OF(user, ds_contender, user);
-}
-
-static void on_ready(ds_session_user *user) {
-    ds_contender *c = contender_of(user);
-    if (c->state == DS_CONTENDER_ENTERING && c->call.impl == NULL && c->timer.index == 0) {
-        ds_entry_enter(c);
-    }
-}
-
-static void on_failed(ds_session_user *user, dsync_code code, const char *message) {
-    ds_contender_fail_all(contender_of(user), code, message);
-}
-
-static void on_lost(ds_session_user *user, dsync_reason reason) {
-    ds_contender *c = contender_of(user);
-    if (c->holder != NULL) {
-        ds_contender_lose(c, reason);
-        return;
-    }
-    if (c->state == DS_CONTENDER_IDLE) {
-        return;
-    }
-    /* Everything under the session goes with it: start over under a fresh one, in the same local order. */
-    c->sent = false;
-    ds_entry_abandon(c, "session lost while waiting");
-    ds_contender_proceed(c);
-}
-
-static void on_renewed(ds_session_user *user) {
-    ds_contender *c = contender_of(user);
-    if (c->holder != NULL) {
-        ds_claim *claim = c->holder->claim;
-        atomic_store_explicit(&claim->wall_deadline_ms, user->session->wall_deadline_ms, memory_order_relaxed);
-        atomic_store_explicit(&claim->deadline_ns, user->session->deadline_ns, memory_order_relaxed);
-    }
-}
-
-static void on_suspect(ds_session_user *user, bool suspect) {
-    ds_contender *c = contender_of(user);
-    if (c->holder != NULL) {
-        atomic_store_explicit(&c->holder->claim->suspect, suspect, memory_order_relaxed);
-    }
-}
-
 /* ---- beginning and ending --------------------------------------------------------------------------------------------------- */
-
-void ds_contender_patience(ds_contender *c) {
-    c->since_ns = ds_now(c->engine->world);
-    c->attempt = 0;
-    c->answered = false;
-    c->last_error[0] = '\0';
-    ds_timer_set(c->engine->world, &c->patience, c->since_ns + c->engine->config.unavailable_ns);
-}
-
-static void out_of_patience(ds_timer *timer) {
-    ds_contender *c = DS_CONTAINER_OF(timer, ds_contender, patience);
-    const char *why = c->last_error;
-    if (why[0] == '\0' && c->user.session != NULL && c->user.session->last_error[0] != '\0') {
-        why = c->user.session->last_error;
-    }
-    char message[360];
-    snprintf(message, sizeof message, "no server answers (%s): %s",
-             c->engine->backend->ops->endpoint_list(c->engine->backend), why[0] != '\0' ? why : "no reply in time");
-    ds_contender_fail_all(c, DSYNC_UNAVAILABLE, message);
-}
 
 void ds_contender_fail_all(ds_contender *c, dsync_code code, const char *message) {
     char copy[400];
@@ -382,22 +166,6 @@ void ds_contender_fail_all(ds_contender *c, dsync_code code, const char *message
     ds_contender_proceed(c);
     while (!ds_list_empty(&failed)) {
         ds_waiter_settle(DS_LIST_ENTRY(failed.next, ds_waiter, node), code, copy);
-    }
-}
-
-void ds_contender_begin(ds_contender *c) {
-    ds_waiter *front = ds_contender_front(c);
-    dsync_error error;
-    ds_contender_move(c, DS_CONTENDER_ENTERING, "asked for");
-    for (ds_list *link = c->waiters.next; link != &c->waiters; link = link->next) {
-        ds_waiter_show(DS_LIST_ENTRY(link, ds_waiter, node), DS_CLAIM_ENTERING, "asked for");
-    }
-    ds_contender_patience(c);
-    ds_session *session = ds_session_attach(c->engine, &front->params, &c->user, &error);
-    if (session == NULL) {
-        ds_contender_fail_all(c, error.code, error.message);
-    } else if (ds_session_usable(session)) {
-        ds_entry_enter(c);
     }
 }
 
@@ -445,16 +213,8 @@ static ds_contender *make(ds_engine *engine, const char *path, bool shared) {
     ds_list_init(&c->waiters);
     ds_list_init(&c->idle_node);
     ds_list_init(&c->node);
-    ds_list_init(&c->user.node);
-    ds_list_init(&c->user.hint_node);
-    c->user.ready = on_ready;
-    c->user.failed = on_failed;
-    c->user.lost = on_lost;
-    c->user.renewed = on_renewed;
-    c->user.suspect = on_suspect;
-    c->user.hint = ds_entry_hint;
+    ds_contender_listen(c);
     c->timer.fire = ds_entry_retry;
-    c->patience.fire = out_of_patience;
     ds_list_append(&engine->candidates, &c->node);
     return c;
 }
@@ -504,8 +264,10 @@ void ds_acquire(ds_engine *engine, const char *path, ds_waiter *waiter) {
         return;
     }
     ds_list_append(&c->waiters, &waiter->node);
-    if (!waiter->only_try && waiter->wait_ns != DS_NEVER) {
-        ds_timer_set(engine->world, &waiter->timer, ds_now(engine->world) + waiter->wait_ns);
+    /* A try has a limit of its own: patience begins anew with each session. */
+    int64_t wait_ns = waiter->only_try ? engine->config.unavailable_ns : waiter->wait_ns;
+    if (wait_ns != DS_NEVER) {
+        ds_timer_set(engine->world, &waiter->timer, ds_now(engine->world) + wait_ns);
     }
     if (c->state == DS_CONTENDER_IDLE) {
         ds_contender_begin(c);
@@ -516,7 +278,9 @@ void ds_contender_close(ds_contender *c) {
     ds_list failed;
     ds_list_init(&failed);
     ds_list_splice(&failed, &c->waiters);
-    if (c->holder != NULL) {
+    if (c->holder != NULL && c->state == DS_CONTENDER_LOSING) {
+        ds_waiter_end_loss(c->holder); /* for a reason that came first */
+    } else if (c->holder != NULL) {
         ds_contender_lose(c, DSYNC_REASON_CLOSED);
     } else if (c->state != DS_CONTENDER_IDLE) {
         ds_entry_abandon(c, "closed");

@@ -20,7 +20,8 @@ typedef enum ds_contender_state {
     DS_CONTENDER_ENTERING, /* asking for a session, or for a place: the entry may or may not be there */
     DS_CONTENDER_WAITING,  /* in the queue, behind somebody */
     DS_CONTENDER_HELD,     /* `holder` holds */
-    DS_CONTENDER_LOSING,   /* the entry is gone and no longer believed; asking whether the session went with it */
+    DS_CONTENDER_LOSING, /* no longer believed, not told yet: the session is lost, or the entry is gone and it is asked
+                              whether the session went with it */
     DS_CONTENDER_STATES
 } ds_contender_state;
 
@@ -32,17 +33,17 @@ typedef enum ds_waiter_state {
 
 /* One acquisition: asked for, held, ended. Embedded in its owner, who fills in the upper part; zeroed otherwise. */
 struct ds_waiter {
-    ds_claim *claim;       /* the owner's; written by the core */
-    const char *label;     /* lock's name, for messages */
+    ds_claim *claim;   /* the owner's; written by the core */
+    const char *label; /* lock's name, for messages */
     ds_session_params params;
-    const char *node_id;   /* who, as others see it */
-    const char *value;     /* shown beside the holder; owned by the waiter's owner, stable until ended */
+    const char *node_id; /* who, as others see it */
+    const char *value;   /* shown beside the holder; owned by the waiter's owner, stable until ended */
     size_t value_size;
     bool value_is_json, raw;
     bool only_try;
-    bool shared;           /* a lock: shares its path's entry with other waiters of this client */
-    int64_t wait_ns;       /* from now, DS_NEVER: for ever */
-    int64_t hold_ns;       /* DS_NEVER: no limit */
+    bool shared;     /* a lock: shares its path's entry with other waiters of this client */
+    int64_t wait_ns; /* from now, DS_NEVER: for ever */
+    int64_t hold_ns; /* DS_NEVER: no limit */
     /* Once: DSYNC_OK (held now) or why not. */
     void (*settled)(ds_waiter *waiter, dsync_code code, const char *message);
     /* Once after DSYNC_OK, unless released: lost for `reason`. */
@@ -74,37 +75,39 @@ struct ds_contender {
     bool shared;
     char *path;
     ds_contender_state state;
-    ds_list waiters;    /* queued here, in order; the first is the one the entry is for */
+    ds_list waiters; /* queued here, in order; the first is the one the entry is for */
     ds_waiter *holder;
     ds_session_user user;
     /* The entry. */
     ds_entry entry;
-    char *value;        /* owned; entry.value */
-    bool sent;          /* a copy of it may be on its way or on the server */
-    bool dirty;         /* its outcome was uncertain once: must be withdrawn */
-    bool trying;        /* the entry under way is all or nothing */
-    char *ahead_key;    /* whom `ahead` watches */
-    int64_t seen;       /* revision of the last answer about our place */
+    char *value;     /* owned; entry.value */
+    bool sent;       /* a copy of it may be on its way or on the server */
+    bool dirty;      /* its outcome was uncertain once: must be withdrawn */
+    bool trying;     /* the entry under way is all or nothing */
+    char *ahead_key; /* whom `ahead` watches */
+    int64_t seen;    /* revision of the last answer about our place */
     /* The holder's entry that is being replaced by `entry`. */
     ds_entry old;
     bool swapping;
     ds_release *releasing;
     /* Tries. */
     unsigned attempt;
-    int64_t since_ns;   /* when this attempt to get in began */
-    bool answered;      /* a server has answered since then */
+    int64_t since_ns; /* when this attempt to get in began */
+    bool answered;    /* a server has answered since then */
     char last_error[200];
     ds_call call;
-    ds_timer timer;     /* retry, poll */
-    ds_timer patience;  /* nobody answers */
+    ds_timer timer;    /* retry, poll */
+    ds_timer patience; /* nobody answers */
     ds_watch ahead, own;
     bool ahead_on, own_on;
-    bool told;          /* LOSING: the watch of our own entry has said all it can about why */
-    bool marked;        /* acquired_at was written, or need not be */
-    bool mark_uncertain; /* a copy of that write may still be on its way */
+    unsigned ahead_ended; /* watches on whoever is ahead that ended without having begun, in a row */
+    bool own_ready;       /* the watch on the own entry has begun */
+    bool own_ended;       /* one has ended: changes may have been missed */
+    bool marked;          /* acquired_at was written, or need not be */
+    bool mark_uncertain;  /* a copy of that write may still be on its way */
     ds_call mark_call;
     int64_t held_wall_ms;
-    ds_list idle_node;  /* in the engine's line of those kept for reuse */
+    ds_list idle_node; /* in the engine's line of those kept for reuse */
 };
 
 /* Begins. The waiter's callbacks answer, perhaps before this returns. */
@@ -131,8 +134,6 @@ void ds_waiter_drop(ds_waiter *waiter);
 /* The entry a HOLDING waiter owns, for guarded writes; NULL otherwise. */
 const ds_entry *ds_waiter_entry(const ds_waiter *waiter);
 ds_session *ds_waiter_session(const ds_waiter *waiter);
-/* The server has answered that the entry of a HOLDING waiter is gone: it is no longer held from this moment. */
-void ds_waiter_gone(ds_waiter *waiter);
 
 const char *ds_contender_state_name(ds_contender_state state);
 bool ds_contender_may_move(ds_contender_state from, ds_contender_state to);

@@ -11,28 +11,20 @@
 
 #define RETRY_CAP_NS DS_SECOND
 #define POLL_NS (10 * DS_SECOND)
-#define EXPLANATION_NS (200 * DS_MS)
 #define DELAY_POLL_MIN_MS INT64_C(100)
 #define DELAY_POLL_MAX_MS INT64_C(1000)
 
-static void check(ds_contender *c);
-static void watch_own(ds_contender *c);
-
 /* ---- calls ------------------------------------------------------------------------------------------------------------ */
 
-static ds_backend *backend_of(ds_contender *c) {
-    return c->engine->backend;
-}
-
 static void start_call(ds_contender *c, void (*done)(ds_call *, const ds_reply *)) {
-    ds_backend *backend = backend_of(c);
+    ds_backend *backend = ds_entry_backend(c);
     backend->ops->cancel(backend, &c->call);
     ds_timer_stop(c->engine->world, &c->timer);
     c->call.done = done;
     c->call.timeout_ns = ds_engine_request_timeout(c->engine, c->user.session->timing.ttl_ns);
 }
 
-static void again_in(ds_contender *c, int64_t pause_ns) {
+void ds_entry_again_in(ds_contender *c, int64_t pause_ns) {
     ds_timer_set(c->engine->world, &c->timer, ds_now(c->engine->world) + pause_ns);
 }
 
@@ -40,7 +32,7 @@ static void note_failure(ds_contender *c, const ds_reply *reply) {
     snprintf(c->last_error, sizeof c->last_error, "%s", reply->message != NULL ? reply->message : "no answer");
     c->attempt++;
     c->engine->stats.retries++;
-    again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
+    ds_entry_again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
 }
 
 static void note_answer(ds_contender *c, const ds_reply *reply) {
@@ -61,16 +53,14 @@ void ds_entry_retry(ds_timer *timer) {
         ds_entry_swap(c);
     } else if (c->state == DS_CONTENDER_ENTERING) {
         ds_entry_enter(c);
-    } else if (c->state == DS_CONTENDER_WAITING) {
-        check(c);
-    } else if (c->state == DS_CONTENDER_LOSING && c->call.impl == NULL) {
-        ds_contender_lose(c, DSYNC_REASON_DELETED);
+    } else if (c->state != DS_CONTENDER_IDLE) {
+        ds_entry_check(c);
     }
 }
 
 /* ---- identity ------------------------------------------------------------------------------------------------------------ */
 
-static bool make_value(ds_contender *c, const ds_waiter *waiter, int64_t acquired_ms) {
+bool ds_entry_make_value(ds_contender *c, const ds_waiter *waiter, int64_t acquired_ms) {
     ds_buf buf = DS_BUF_EMPTY;
     bool made = ds_value_make(&buf, waiter->node_id, waiter->value, waiter->value_size, waiter->value_is_json,
                               waiter->raw, waiter->queued_wall_ms, acquired_ms, NULL);
@@ -89,7 +79,7 @@ bool ds_entry_renew_identity(ds_contender *c) {
     ds_waiter *front = ds_contender_front(c);
     ds_world *world = c->engine->world;
     c->trying = front->only_try;
-    if (!make_value(c, front, c->trying ? world->ops->wall_ms(world) : 0)) {
+    if (!ds_entry_make_value(c, front, c->trying ? world->ops->wall_ms(world) : 0)) {
         return false;
     }
     snprintf(c->entry.nonce, sizeof c->entry.nonce, "%016llx", (unsigned long long)ds_random64(world));
@@ -100,149 +90,10 @@ bool ds_entry_renew_identity(ds_contender *c) {
     c->dirty = false;
     c->marked = c->trying || front->raw;
     c->mark_uncertain = false;
+    c->own_ended = false;
+    c->ahead_ended = 0;
     c->seen = 0;
     return true;
-}
-
-/* ---- watching ----------------------------------------------------------------------------------------------------------- */
-
-static void unwatch(ds_contender *c, ds_watch *watch, bool *on) {
-    if (*on) {
-        backend_of(c)->ops->unwatch(backend_of(c), watch);
-        *on = false;
-    }
-}
-
-static void on_ahead(ds_watch *watch, const ds_watch_event *event) {
-    ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, ahead);
-    if (event->kind == DS_WATCH_ENDED) {
-        c->ahead_on = false;
-        c->attempt++;
-        again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
-    } else if (event->kind == DS_WATCH_DELETED || (event->kind == DS_WATCH_READY && event->revision != c->seen)) {
-        if (c->state == DS_CONTENDER_WAITING) {
-            check(c);
-        }
-    }
-}
-
-static void watch_ahead(ds_contender *c, const char *key) {
-    if (c->ahead_on && c->ahead_key != NULL && strcmp(c->ahead_key, key) == 0) {
-        return;
-    }
-    unwatch(c, &c->ahead, &c->ahead_on);
-    char *copy = ds_strdup(key);
-    if (copy == NULL) {
-        return; /* the poll goes on */
-    }
-    ds_free(c->ahead_key);
-    c->ahead_key = copy;
-    /* From now on, not from a past revision: joining the present is instant on every server. READY tells whether
-     * something happened before it. */
-    ds_watch_spec spec = {.key = copy, .deletes_only = true};
-    c->ahead.on_event = on_ahead;
-    c->ahead_on = backend_of(c)->ops->watch(backend_of(c), &c->ahead, &spec);
-}
-
-#define REASON_WAIT_NS (200 * DS_MS) /* how long the watch may take to tell why an entry is gone */
-
-/* `told`: the watch says so, and knows whether it was `broken`; else an answer about our entry came first. */
-/* Not believed from this moment. Why is worth a question, or a moment's patience for the watch to say it. */
-static void own_gone(ds_contender *c, const char *why, int64_t patience_ns) {
-    if (c->state == DS_CONTENDER_WAITING) {
-        check(c);
-        return;
-    }
-    if (c->state == DS_CONTENDER_HELD) {
-        atomic_store(&c->holder->claim->reason, DSYNC_REASON_DELETED);
-        ds_waiter_show(c->holder, DS_CLAIM_LOST, why);
-        ds_contender_move(c, DS_CONTENDER_LOSING, why);
-    }
-    if (c->state == DS_CONTENDER_LOSING && patience_ns > 0) {
-        again_in(c, patience_ns);
-    } else if (c->state == DS_CONTENDER_LOSING) {
-        check(c);
-    }
-}
-
-void ds_waiter_gone(ds_waiter *waiter) {
-    ds_contender *c = waiter->contender;
-    if (waiter->state != DS_WAITER_HOLDING || c->state != DS_CONTENDER_HELD) {
-        return;
-    }
-    watch_own(c);
-    own_gone(c, "the server no longer has the entry", EXPLANATION_NS);
-}
-
-static void on_own(ds_watch *watch, const ds_watch_event *event) {
-    ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, own);
-    if (event->kind == DS_WATCH_DELETED) {
-        bool broken = event->value != NULL && event->value_size > 0 &&
-                      memmem(event->value, event->value_size, DS_BROKEN_MARK, strlen(DS_BROKEN_MARK)) != NULL;
-        if (broken && (c->state == DS_CONTENDER_HELD || c->state == DS_CONTENDER_LOSING)) {
-            ds_contender_lose(c, DSYNC_REASON_BROKEN);
-        } else {
-            own_gone(c, "entry deleted", 0);
-        }
-    } else if (event->kind == DS_WATCH_ENDED) {
-        c->own_on = false;
-        if (c->state == DS_CONTENDER_WAITING || c->state == DS_CONTENDER_HELD) {
-            ds_session_hint(&c->user);
-        }
-    }
-}
-
-static void watch_own(ds_contender *c) {
-    char *key = NULL;
-    if (c->own_on || !backend_of(c)->ops->entry_key(backend_of(c), &c->entry, &key)) {
-        return;
-    }
-    ds_watch_spec spec = {
-        .key = key, .deletes_only = true, .since = c->entry.token + 1, .lease = &c->user.session->lease};
-    c->own.on_event = on_own;
-    c->own_on = backend_of(c)->ops->watch(backend_of(c), &c->own, &spec);
-    ds_free(key);
-}
-
-/* ---- acquired_at ---------------------------------------------------------------------------------------------------------- */
-
-static void mark_done(ds_call *call, const ds_reply *reply) {
-    ds_contender *c = DS_CONTAINER_OF(call, ds_contender, mark_call);
-    if (c->user.session == NULL || ds_session_reply_ends(c->user.session, reply)) {
-        return;
-    }
-    if (reply->outcome == DS_AMBIGUOUS || reply->resent) {
-        c->mark_uncertain = true;
-    } else if (reply->outcome == DS_OK && reply->place == DS_PLACE_GONE) {
-        ds_waiter_gone(c->holder);
-    } else if (reply->outcome == DS_NOT_EXECUTED || (reply->outcome == DS_OK && reply->place == DS_PLACE_STALE)) {
-        c->marked = false;
-        ds_session_hint(&c->user);
-    }
-}
-
-static void mark_acquired(ds_contender *c) {
-    ds_backend *backend = backend_of(c);
-    c->marked = true;
-    if (c->mark_call.impl != NULL || !make_value(c, c->holder, c->held_wall_ms)) {
-        return;
-    }
-    ds_write write = {
-        .kind = DS_WRITE_VALUE, .entry = &c->entry, .value = c->entry.value, .value_size = c->entry.value_size};
-    c->mark_call.done = mark_done;
-    c->mark_call.timeout_ns = ds_engine_request_timeout(c->engine, c->user.session->timing.ttl_ns);
-    backend->ops->write(backend, &c->mark_call, &write);
-}
-
-void ds_entry_hint(ds_session_user *user) {
-    ds_contender *c = DS_CONTAINER_OF(user, ds_contender, user);
-    if (c->state != DS_CONTENDER_WAITING && c->state != DS_CONTENDER_HELD) {
-        return;
-    }
-    watch_own(c);
-    if (c->state == DS_CONTENDER_HELD && !c->marked) {
-        mark_acquired(c);
-    }
 }
 
 /* ---- answers about our place ------------------------------------------------------------------------------------------------ */
@@ -253,12 +104,12 @@ static void held(ds_contender *c, int64_t token) {
     ds_waiter *front = ds_contender_front(c);
     ds_claim *claim = front->claim;
     int64_t now = ds_now(world);
-    if (now < 0 || now >= session->deadline_ns) {
+    if (ds_session_past_deadline(session)) {
         ds_session_lose(session, DSYNC_REASON_EXPIRED, "not renewed in time");
         return;
     }
     c->entry.token = token;
-    unwatch(c, &c->ahead, &c->ahead_on);
+    ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
     ds_timer_stop(world, &c->timer);
     ds_list_remove(&front->node);
     c->holder = front;
@@ -327,19 +178,25 @@ static void waiting(ds_contender *c, const ds_reply *reply) {
         }
         ds_waiter_show(front, DS_CLAIM_DELAYED, "lock-delay");
         pause = pause < DELAY_POLL_MIN_MS ? DELAY_POLL_MIN_MS : pause;
-        again_in(c, (pause > DELAY_POLL_MAX_MS ? DELAY_POLL_MAX_MS : pause) * DS_MS);
+        ds_entry_again_in(c, (pause > DELAY_POLL_MAX_MS ? DELAY_POLL_MAX_MS : pause) * DS_MS);
         return;
     }
     ds_waiter_show(front, DS_CLAIM_WAITING, "in the queue");
     if (reply->ahead != NULL) {
-        watch_ahead(c, reply->ahead);
+        ds_entry_watch_ahead(c, reply->ahead);
     }
     uint64_t jitter = ds_random64(c->engine->world) % (uint64_t)DS_SECOND;
-    again_in(c, c->ahead_on ? POLL_NS + (int64_t)jitter : DELAY_POLL_MAX_MS * DS_MS);
+    ds_entry_again_in(c, c->ahead_on ? POLL_NS + (int64_t)jitter : DELAY_POLL_MAX_MS * DS_MS);
 }
 
 /* Our place vanished while we waited: take a new one. */
 static void reenter(ds_contender *c) {
+    if (c->dirty) {
+        /* A copy of its first request could make it again. */
+        ds_entry_abandon(c, "entry deleted while waiting");
+        ds_contender_proceed(c);
+        return;
+    }
     ds_entry_stop(c);
     c->sent = false;
     ds_contender_move(c, DS_CONTENDER_ENTERING, "entry deleted while waiting");
@@ -368,17 +225,37 @@ static bool common(ds_contender *c, const ds_reply *reply) {
     return false;
 }
 
+/* Not believed any more; was the session lost with it? */
+static void explained(ds_contender *c, const ds_reply *reply) {
+    if (ds_session_reply_ends(c->user.session, reply)) {
+        return;
+    }
+    if (reply->outcome == DS_OK && reply->place != DS_PLACE_GONE) {
+        c->dirty = true; /* it is there again: a late copy has made it */
+    }
+    ds_contender_lose(c, DSYNC_REASON_DELETED);
+}
+
+/* Held; did the entry go while nobody watched? */
+static void verified(ds_contender *c, const ds_reply *reply) {
+    if (ds_session_reply_ends(c->user.session, reply)) {
+        return;
+    }
+    if (reply->outcome == DS_OK && reply->place != DS_PLACE_HELD) {
+        ds_entry_gone(c, "entry deleted", 0);
+    } else if (reply->outcome == DS_NOT_EXECUTED || reply->outcome == DS_AMBIGUOUS) {
+        note_failure(c, reply);
+    }
+}
+
 static void checked(ds_call *call, const ds_reply *reply) {
     ds_contender *c = DS_CONTAINER_OF(call, ds_contender, call);
     if (c->state == DS_CONTENDER_LOSING) {
-        if (ds_session_reply_ends(c->user.session, reply)) {
-            return;
-        }
-        if (c->told || !c->own_on) {
-            ds_contender_lose(c, DSYNC_REASON_DELETED);
-        } else {
-            ds_timer_set(c->engine->world, &c->timer, ds_now(c->engine->world) + REASON_WAIT_NS);
-        }
+        explained(c, reply);
+        return;
+    }
+    if (c->state == DS_CONTENDER_HELD) {
+        verified(c, reply);
         return;
     }
     if (common(c, reply)) {
@@ -399,12 +276,12 @@ static void checked(ds_call *call, const ds_reply *reply) {
     }
 }
 
-static void check(ds_contender *c) {
+void ds_entry_check(ds_contender *c) {
     start_call(c, checked);
     if (c->state == DS_CONTENDER_LOSING) {
         c->call.timeout_ns = 200 * DS_MS;
     }
-    backend_of(c)->ops->check(backend_of(c), &c->call, &c->entry);
+    ds_entry_backend(c)->ops->check(ds_entry_backend(c), &c->call, &c->entry);
 }
 
 /* ---- getting in ---------------------------------------------------------------------------------------------------------------- */
@@ -435,7 +312,7 @@ static void entered(ds_call *call, const ds_reply *reply) {
             c->sent = false;
         }
         c->attempt++;
-        again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
+        ds_entry_again_in(c, ds_backoff(c->attempt, RETRY_CAP_NS, ds_random64(c->engine->world)));
         break;
     }
 }
@@ -447,7 +324,7 @@ void ds_entry_enter(ds_contender *c) {
     }
     start_call(c, entered);
     c->sent = true;
-    backend_of(c)->ops->enter(backend_of(c), &c->call, &c->entry, c->trying);
+    ds_entry_backend(c)->ops->enter(ds_entry_backend(c), &c->call, &c->entry, c->trying);
 }
 
 static void swapped(ds_call *call, const ds_reply *reply) {
@@ -474,57 +351,5 @@ static void swapped(ds_call *call, const ds_reply *reply) {
 void ds_entry_swap(ds_contender *c) {
     start_call(c, swapped);
     c->sent = true;
-    backend_of(c)->ops->swap(backend_of(c), &c->call, &c->old, &c->entry);
-}
-
-/* ---- getting out ----------------------------------------------------------------------------------------------------------------- */
-
-void ds_entry_stop(ds_contender *c) {
-    ds_backend *backend = backend_of(c);
-    ds_world *world = c->engine->world;
-    backend->ops->cancel(backend, &c->call);
-    backend->ops->cancel(backend, &c->mark_call);
-    unwatch(c, &c->ahead, &c->ahead_on);
-    unwatch(c, &c->own, &c->own_on);
-    ds_timer_stop(world, &c->timer);
-    ds_session_unhint(&c->user);
-}
-
-static void release_departed(void *context, dsync_code code) {
-    ds_release *release = context;
-    release->departure = NULL;
-    ds_release_finish(release, code);
-}
-
-void ds_entry_abandon(ds_contender *c, const char *why) {
-    ds_session *session = c->user.session;
-    ds_release *release = c->releasing;
-    bool unsure = c->dirty || (c->sent && c->call.impl != NULL && c->state == DS_CONTENDER_ENTERING);
-    bool swapping = c->swapping;
-    bool sent = c->sent;
-    ds_entry_stop(c);
-    ds_timer_stop(c->engine->world, &c->patience);
-    c->releasing = NULL;
-    c->swapping = false;
-    c->sent = false;
-    c->dirty = false;
-    ds_contender_move(c, DS_CONTENDER_IDLE, why);
-    if (session != NULL && ds_session_usable(session) && sent) {
-        if (swapping) {
-            /* In this order: once the old entry is gone, no copy of the exchange can make the new one. */
-            ds_departed_fn departed = release != NULL ? release_departed : NULL;
-            ds_departure *departure = ds_depart(session, &c->old, true, departed, release);
-            if (release != NULL && departure != NULL) {
-                release->contender = NULL;
-                release->departure = departure;
-                release = NULL;
-            }
-            unsure = true;
-        }
-        if (ds_session_usable(session)) {
-            (void)ds_depart(session, &c->entry, unsure, NULL, NULL);
-        }
-    }
-    ds_session_detach(&c->user);
-    ds_release_finish(release, DSYNC_LOST);
+    ds_entry_backend(c)->ops->swap(ds_entry_backend(c), &c->call, &c->old, &c->entry);
 }

@@ -134,7 +134,8 @@ void ds_session_withdraw(ds_session *session) {
 
 /* ---- beginning one ----------------------------------------------------------------------------------------------------- */
 
-ds_departure *ds_depart(ds_session *session, const ds_entry *entry, bool dirty, ds_departed_fn departed, void *context) {
+ds_departure *ds_depart(ds_session *session, const ds_entry *entry, bool dirty, ds_departed_fn departed,
+                        void *context) {
     ds_departure *departure = ds_calloc(1, sizeof *departure);
     char *path = departure != NULL && entry != NULL ? ds_strdup(entry->path) : NULL;
     if (departure == NULL || (entry != NULL && path == NULL)) {

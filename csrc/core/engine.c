@@ -125,7 +125,8 @@ static void end_sessions(ds_engine *engine) {
     }
 }
 
-void ds_engine_close(ds_engine *engine, int64_t until_ns, void (*closed)(void *context, bool confirmed), void *context) {
+void ds_engine_close(ds_engine *engine, int64_t until_ns, void (*closed)(void *context, bool confirmed),
+                     void *context) {
     engine->closing = true;
     engine->closed = closed;
     engine->closed_context = context;
@@ -134,7 +135,8 @@ void ds_engine_close(ds_engine *engine, int64_t until_ns, void (*closed)(void *c
         ds_request_end(DS_LIST_ENTRY(engine->requests.next, ds_request, node), DSYNC_CLOSED, "the client was closed");
     }
     while (!ds_list_empty(&engine->observers)) {
-        ds_observer_end(DS_LIST_ENTRY(engine->observers.next, ds_observer, node), DSYNC_CLOSED, "the client was closed");
+        ds_observer_end(DS_LIST_ENTRY(engine->observers.next, ds_observer, node), DSYNC_CLOSED,
+                        "the client was closed");
     }
     /* Contenders stay listed until they are freed below; closing one may wake others, which then find `closing` set. */
     for (ds_list *link = engine->candidates.next; link != &engine->candidates; link = link->next) {

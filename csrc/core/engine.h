@@ -23,9 +23,9 @@ typedef void (*ds_trace_fn)(void *context, const char *object, const char *name,
 typedef void (*ds_notice_fn)(void *context, const char *name, const char *message);
 
 typedef struct ds_engine_config {
-    const char *prefix; /* where session keys live; copied */
-    const char *id;     /* this node; copied */
-    const char *info;   /* JSON object text for the session key; copied */
+    const char *prefix;         /* where session keys live; copied */
+    const char *id;             /* this node; copied */
+    const char *info;           /* JSON object text for the session key; copied */
     int64_t request_timeout_ms; /* 0: from the ttl */
     int64_t unavailable_ns;     /* how long nobody may answer before a caller is told so */
     ds_trace_fn trace;          /* or NULL */

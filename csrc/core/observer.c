@@ -57,6 +57,23 @@ static ds_election *election_at(ds_observer *observer, const char *path, size_t 
     return election;
 }
 
+static void free_state(ds_observer *observer) {
+    while (!ds_list_empty(&observer->elections)) {
+        election_free(election_of(observer->elections.next));
+    }
+    ds_free(observer->path);
+    ds_free(observer->after);
+    observer->path = NULL;
+    observer->after = NULL;
+}
+
+/* The end of work on the state, in which a callback may have ended the observer. */
+static void leave(ds_observer *observer) {
+    if (--observer->busy == 0 && observer->engine == NULL) {
+        free_state(observer);
+    }
+}
+
 static ds_member *find(ds_election *election, const char *key) {
     for (ds_list *link = election->members.next; link != &election->members; link = link->next) {
         if (strcmp(member_of(link)->key, key) == 0) {
@@ -184,6 +201,9 @@ static void conclude(ds_observer *observer) {
 /* ---- listing ---------------------------------------------------------------------------------------------------------------- */
 
 static void later(ds_observer *observer) {
+    if (observer->engine == NULL) {
+        return; /* ended by a callback */
+    }
     ds_world *world = observer->engine->world;
     observer->attempt++;
     ds_timer_set(world, &observer->timer,
@@ -194,8 +214,7 @@ static bool take_page(ds_observer *observer, const ds_reply *reply) {
     for (size_t i = 0; i < reply->peer_count; i++) {
         const ds_peer *peer = &reply->peers[i];
         ds_election *election = election_at(observer, peer->path, strlen(peer->path));
-        if (election == NULL ||
-            !apply_put(observer, election, peer->key, peer->token, peer->value, peer->value_size)) {
+        if (election == NULL || !apply_put(observer, election, peer->key, peer->token, peer->value, peer->value_size)) {
             return false;
         }
     }
@@ -209,13 +228,7 @@ static void send_list(ds_observer *observer) {
     backend->ops->list(backend, &observer->call, &spec);
 }
 
-static void listed(ds_call *call, const ds_reply *reply) {
-    ds_observer *observer = DS_CONTAINER_OF(call, ds_observer, call);
-    observer->listing = false;
-    if (reply->outcome == DS_REFUSED) {
-        ds_observer_end(observer, reply->code, reply->message != NULL ? reply->message : "refused");
-        return;
-    }
+static void take_listing(ds_observer *observer, const ds_reply *reply) {
     if (reply->outcome != DS_OK || !take_page(observer, reply)) {
         later(observer);
         return;
@@ -242,9 +255,26 @@ static void listed(ds_call *call, const ds_reply *reply) {
     }
     if (observer->again) {
         list_all(observer);
+    } else if (!observer->watching) {
+        /* The watch ended while this was under way: its next try must not wait for the refresh. */
+        observer->synced = false;
+        observer->missed = true;
+        later(observer);
     } else {
         ds_timer_set(observer->engine->world, &observer->timer, ds_now(observer->engine->world) + REFRESH_NS);
     }
+}
+
+static void listed(ds_call *call, const ds_reply *reply) {
+    ds_observer *observer = DS_CONTAINER_OF(call, ds_observer, call);
+    observer->listing = false;
+    if (reply->outcome == DS_REFUSED) {
+        ds_observer_end(observer, reply->code, reply->message != NULL ? reply->message : "refused");
+        return;
+    }
+    observer->busy++;
+    take_listing(observer, reply);
+    leave(observer);
 }
 
 static void list_all(ds_observer *observer) {
@@ -269,14 +299,17 @@ static void apply_event(ds_observer *observer, const ds_watch_event *event) {
     if (slash == NULL) {
         return;
     }
-    ds_election *election = election_at(observer, event->key, (size_t)(slash - event->key));
+    /* All below the path of one election is in its queue, as in its listing. */
+    ds_election *election = observer->subtree ? election_at(observer, event->key, (size_t)(slash - event->key))
+                                              : election_at(observer, observer->path, strlen(observer->path));
     if (election == NULL) {
         later(observer);
         return;
     }
     if (event->kind == DS_WATCH_PUT) {
         const char *text = event->value != NULL ? event->value : "";
-        if (!apply_put(observer, election, event->key, event->token, text, event->value != NULL ? event->value_size : 0)) {
+        if (!apply_put(observer, election, event->key, event->token, text,
+                       event->value != NULL ? event->value_size : 0)) {
             later(observer);
         }
     } else {
@@ -295,13 +328,15 @@ static void on_watch(ds_watch *watch, const ds_watch_event *event) {
     ds_observer *observer = DS_CONTAINER_OF(watch, ds_observer, watch);
     switch (event->kind) {
     case DS_WATCH_READY:
-        if (!observer->listing) {
+        if (observer->listing) {
+            observer->again = true; /* that one may be older than the watch */
+        } else {
             list_all(observer);
         }
         break;
     case DS_WATCH_ENDED:
         observer->watching = false;
-        observer->missed = observer->synced;
+        observer->missed = observer->missed || observer->synced;
         observer->synced = false;
         later(observer);
         break;
@@ -310,7 +345,9 @@ static void on_watch(ds_watch *watch, const ds_watch_event *event) {
         if (observer->listing || !observer->synced) {
             observer->again = true;
         } else if (event->revision > observer->revision) {
+            observer->busy++;
             apply_event(observer, event);
+            leave(observer);
         }
         break;
     }
@@ -325,7 +362,10 @@ static void tick(ds_timer *timer) {
         observer->watching = backend->ops->watch(backend, &observer->watch, &spec);
         if (!observer->watching) {
             later(observer);
+            return;
         }
+        /* Its READY leads to the first listing; behind that is a poll, as behind every watch. */
+        ds_timer_set(observer->engine->world, &observer->timer, ds_now(observer->engine->world) + REFRESH_NS);
     } else if (!observer->listing) {
         list_all(observer);
     }
@@ -356,12 +396,8 @@ void ds_observer_end(ds_observer *observer, dsync_code code, const char *message
     engine->backend->ops->cancel(engine->backend, &observer->call);
     ds_timer_stop(engine->world, &observer->timer);
     ds_list_remove(&observer->node);
-    observer->on_end(observer, code, message);
-    while (!ds_list_empty(&observer->elections)) {
-        election_free(election_of(observer->elections.next));
+    if (observer->busy == 0) {
+        free_state(observer);
     }
-    ds_free(observer->path);
-    ds_free(observer->after);
-    observer->path = NULL;
-    observer->after = NULL;
+    observer->on_end(observer, code, message);
 }

@@ -37,7 +37,8 @@ typedef struct ds_election {
 typedef struct ds_observer ds_observer;
 struct ds_observer {
     /* `member` is NULL for VACANT. `missed`: changes in between may have been skipped. */
-    void (*on_change)(ds_observer *observer, ds_change_kind kind, const char *path, const ds_member *member, bool missed);
+    void (*on_change)(ds_observer *observer, ds_change_kind kind, const char *path, const ds_member *member,
+                      bool missed);
     /* Once, at the end: closed, or it cannot go on (permissions, configuration). */
     void (*on_end)(ds_observer *observer, dsync_code code, const char *message);
     /* private */
@@ -52,12 +53,14 @@ struct ds_observer {
     char *after;
     unsigned attempt;
     bool watching, listing, again, synced, missed;
+    unsigned busy;    /* at work on the elections: not to be freed now */
     int64_t revision; /* of the last listing */
 };
 
 /* Begins to follow `path` (copied). The callbacks are set by the owner. False: out of memory. */
 bool ds_observer_start(ds_engine *engine, ds_observer *observer, const char *path, bool subtree);
-/* Ends it: on_end is called. Harmless when it has ended. */
+/* Ends it: on_end is called. Harmless when it has ended. From inside on_change too: then the observer's memory must last
+ * until that has returned. */
 void ds_observer_end(ds_observer *observer, dsync_code code, const char *message);
 
 #endif

@@ -121,7 +121,8 @@ static void wrote(ds_request *request, const ds_reply *reply) {
 /* ---- every answer ----------------------------------------------------------------------------------------------------------- */
 
 static bool next_page(ds_request *request, const ds_reply *reply) {
-    if (request->page != NULL && !request->page(request, reply)) {
+    bool lists = request->kind == DS_REQUEST_LIST || request->kind == DS_REQUEST_TREE;
+    if (lists && request->page != NULL && !request->page(request, reply)) {
         finish(request, DSYNC_RESOURCE, "out of memory", NULL);
         return true;
     }

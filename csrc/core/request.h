@@ -43,7 +43,7 @@ struct ds_request {
     ds_departure *fence; /* moving the epoch before or after a write */
     uint64_t acquisition;
     unsigned attempt;
-    bool unsure;         /* a copy of the write may be on its way */
+    bool unsure; /* a copy of the write may be on its way */
     char *after;
     char last_error[200];
 };

@@ -29,14 +29,16 @@ typedef enum ds_session_state {
 typedef struct ds_session_user ds_session_user;
 struct ds_session_user {
     ds_list node;
-    ds_list hint_node;  /* in the session's line of those that asked for a hint */
+    ds_list hint_node; /* in the session's line of those that asked for a hint */
     int64_t hint_ns;
-    ds_session *session;                      /* NULL while not attached */
-    void (*ready)(ds_session_user *user);     /* it is live now */
+    ds_session *session;                  /* NULL while not attached */
+    void (*ready)(ds_session_user *user); /* it is live now */
     /* It could not be opened and will not be: `code` and `message` say why. Detached already. */
     void (*failed)(ds_session_user *user, dsync_code code, const char *message);
-    void (*lost)(ds_session_user *user, dsync_reason reason); /* it is gone; detached already */
-    void (*renewed)(ds_session_user *user);   /* the deadline has moved */
+    /* It is gone, for this and all others: whatever rests on it is not held from now on. Starts nothing and calls nobody. */
+    void (*doomed)(ds_session_user *user, dsync_reason reason);
+    void (*lost)(ds_session_user *user, dsync_reason reason); /* it is gone; detached already; after `doomed` */
+    void (*renewed)(ds_session_user *user);                   /* the deadline has moved */
     void (*suspect)(ds_session_user *user, bool suspect);
     void (*hint)(ds_session_user *user); /* see ds_session_hint */
 };
@@ -49,28 +51,29 @@ struct ds_session {
     ds_lease lease;
     ds_timing timing;
     ds_list users;
-    ds_list departures;      /* entries being removed one by one */
-    ds_list dirty;           /* departures waiting for a withdrawal */
-    ds_list withdrawing;     /* departures in the withdrawal under way */
-    uint64_t next_epoch;     /* of the withdrawal under way */
-    int64_t sent_ns;         /* when the last confirmed grant or renewal was sent */
-    int64_t trying_ns;       /* when the one under way was sent */
+    ds_list departures;  /* entries being removed one by one */
+    ds_list dirty;       /* departures waiting for a withdrawal */
+    ds_list withdrawing; /* departures in the withdrawal under way */
+    uint64_t next_epoch; /* of the withdrawal under way */
+    int64_t sent_ns;     /* when the last confirmed grant or renewal was sent */
+    int64_t trying_ns;   /* when the one under way was sent */
     int64_t trying_wall_ms;
-    int64_t deadline_ns;     /* 0 until live */
+    int64_t deadline_ns; /* 0 until live */
     int64_t wall_deadline_ms;
-    unsigned attempt;        /* failed tries in a row */
+    unsigned attempt; /* failed tries in a row */
     unsigned withdraw_attempt;
-    ds_call call;            /* open, renew, close */
+    ds_call call; /* open, renew, close */
     ds_call withdraw_call;
     ds_timer renew_timer;    /* next try of whatever the state needs */
     ds_timer deadline_timer; /* suspicion, then the end */
     ds_timer withdraw_timer;
-    ds_list hints;           /* users to be called back a moment after they asked */
+    ds_list hints; /* users to be called back a moment after they asked */
     ds_timer hints_timer;
-    ds_watch watch;          /* on the session key */
+    ds_watch watch; /* on the session key */
     bool watched;
-    char last_error[200];    /* why the last try failed, for people */
-    unsigned busy;           /* users are being told: not to be freed now */
+    bool watch_ended;     /* once at least */
+    char last_error[200]; /* why the last try failed, for people */
+    unsigned busy;        /* users are being told: not to be freed now */
 };
 
 /* A session with these parameters, made and opened when there is none, and the user attached. When it is live already,
@@ -84,6 +87,8 @@ static inline bool ds_session_usable(const ds_session *session) {
     return session->state == DS_SESSION_LIVE || session->state == DS_SESSION_SUSPECT;
 }
 
+/* By the clocks alone: whatever is said of it now comes too late. */
+bool ds_session_past_deadline(const ds_session *session);
 /* Declares it gone, tells everybody once, and removes what may be left of it on the server. */
 void ds_session_lose(ds_session *session, dsync_reason reason, const char *why);
 /* Ends it deliberately (client closing, own session idle): no user may be attached. */

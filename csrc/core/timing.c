@@ -28,11 +28,14 @@ bool ds_timing_plan(ds_timing *timing, int64_t ttl_ms, int margin_divisor, int r
     }
     int64_t room = (ttl - margin - timing->renew_ns) / 3;
     if (request_timeout_ms * DS_MS > room) {
-        int64_t need_ms = (request_timeout_ms * DS_MS) * ttl / room / DS_MS;
+        /* Shown rounded to the side that fits; in floating point, because the product of two times may not fit 63 bits. */
+        int64_t need_ds = (int64_t)((double)request_timeout_ms / 100 * (double)ttl / (double)room) + 1;
+        int64_t most_cs = room / (10 * DS_MS);
         ds_error_set(error, DSYNC_CONFIG,
-                     "ttl of %.3g s is too small for a request_timeout of %.3g s: a renewal must have time for three tries "
-                     "before the lock expires; use a ttl of at least %.3g s or a request_timeout of at most %.3g s",
-                     (double)ttl_ms / 1e3, (double)request_timeout_ms / 1e3, (double)need_ms / 1e3, (double)room / 1e9);
+                     "ttl of %g s is too small for a request_timeout of %g s: a renewal must have time for three tries "
+                     "before the lock expires; use a ttl of at least %.1f s or a request_timeout of at most %.2f s",
+                     (double)ttl_ms / 1e3, (double)request_timeout_ms / 1e3, (double)need_ds / 10,
+                     (double)most_cs / 100);
         return false;
     }
     if (request_timeout_ms * DS_MS < timing->try_ns) {
