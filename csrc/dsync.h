@@ -9,7 +9,8 @@
  * calls you, because nothing calls you: results and losses are read with dsync_next_event() or dsync_op_wait().
  * Fork. In a forked child every call on an inherited handle answers DSYNC_FORKED (dsync_held: false) and touches nothing;
  * freeing one is harmless.
- * Signals. The client's thread blocks all signals but the synchronous ones; the library installs no handler.
+ * Signals. The client's thread blocks all signals but the synchronous ones; the library installs no handler, and sends
+ * no signal but those a dsync_alarm was made for.
  *
  * Conventions. Times are milliseconds in int64_t. A call that can fail returns a dsync_code (0 is success) or a pointer
  * (NULL is failure) and describes the failure in the dsync_error it was given (which may be NULL). Strings that come in
@@ -231,6 +232,11 @@ DSYNC_API int dsync_wait_event(dsync_client *client, int64_t timeout_ms);
 /* A descriptor that is readable while events are waiting: poll it, then take events until there are none. Owned by the
  * client, valid until dsync_close; -1 with error filled when none can be had. Do not read from it. */
 DSYNC_API int dsync_fd(dsync_client *client, dsync_error *error);
+/* For hosts that cannot poll a foreign descriptor but can read a socket of their own (nginx): from now on one byte is
+ * sent to `socket` whenever events begin to wait (at once if some do), without ever blocking; whoever reads it takes
+ * events until there are none. The client sends on a duplicate, so `socket` stays the caller's; several clients may share
+ * one. -1 ends it; so does dsync_close. DSYNC_OK, DSYNC_CLOSED, DSYNC_FORKED or DSYNC_RESOURCE. */
+DSYNC_API dsync_code dsync_event_socket(dsync_client *client, int socket, dsync_error *error);
 /* Whether NOTICE events are wanted (default: no). */
 DSYNC_API void dsync_want_notices(dsync_client *client, int wanted);
 
@@ -297,6 +303,15 @@ DSYNC_API dsync_reason dsync_lost_reason(const dsync_lock *lock); /* of the last
 /* Ends when the present acquisition ends: DSYNC_LOST with lost_reason set, or DSYNC_OK after a release; DSYNC_NOT_HELD
  * at once when there is none; DSYNC_TIMEOUT. */
 DSYNC_API dsync_op *dsync_revoked_start(dsync_lock *lock, int64_t timeout_ms, dsync_error *error);
+
+/* An alarm: `signo` (0: none) is sent to the calling thread at the moment the present acquisition is lost, so that work
+ * which never asks can be interrupted. The host has installed a handler for it. NULL: DSYNC_LOST, DSYNC_NOT_HELD,
+ * DSYNC_CLOSED, DSYNC_RESOURCE. It rings at most once, and never after a release; a signal that was sent before
+ * dsync_alarm_free may still arrive after it. */
+typedef struct dsync_alarm dsync_alarm;
+DSYNC_API dsync_alarm *dsync_alarm_new(dsync_lock *lock, int signo, dsync_error *error);
+DSYNC_API int dsync_alarm_rung(const dsync_alarm *alarm); /* async-signal-safe */
+DSYNC_API void dsync_alarm_free(dsync_alarm *alarm);      /* NULL is fine; not from a signal handler */
 
 /* Guarded writes: the server applies them only while this very acquisition owns the lock. Key: a name below
  * <prefix>/data. DSYNC_OK, DSYNC_LOST, DSYNC_NOT_HELD, DSYNC_UNKNOWN, DSYNC_UNAVAILABLE. */

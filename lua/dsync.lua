@@ -6,10 +6,12 @@ local cancel = require "dsync.cancel"
 local check = require "dsync.check"
 local client = require "dsync.client"
 local core = require "dsync.core"
+local errors = require "dsync.errors"
+local guard = require "dsync.guard"
 local json = require "dsync.json"
 local scheduler = require "dsync.scheduler"
 
-local io, tostring = io, tostring
+local io, tostring, type = io, tostring, type
 
 local dsync = { version = core.version, _VERSION = "dsync " .. core.version }
 
@@ -48,7 +50,26 @@ function dsync.sleep(seconds)
     seconds = 0
   end
   check.seconds("sleep", "seconds", seconds)
-  scheduler.waiter():wait(seconds)
+  local waiter = scheduler.waiter()
+  local function stop()
+    waiter:wake()
+  end
+  local guarded = guard.waits(stop)
+  waiter:wait(seconds)
+  guard.waited(guarded, stop)
+end
+
+--- Whether an error that was caught says that a lock was lost; and then the reason, and the lock: what lock:guard()
+--- raises inside its function, and lock:check().
+dsync.is_lost = errors.is_lost
+
+--- The signal by which guards interrupt busy functions: a number; false for none; nil to choose one that nobody uses
+--- (SIGURG, else a real-time signal). True, or nil, message, "config" when the program uses that signal itself.
+function dsync.guard_signal(signal)
+  if signal ~= nil and signal ~= false and type(signal) ~= "number" then
+    errors.argument("guard_signal", "signal", "a number, false or nil", signal)
+  end
+  return core.guard_signal(signal)
 end
 
 return dsync

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../base/json.h"
+#include "../base/process.h"
 #include "../base/rfc3339.h"
 #include "../net/url.h"
 
@@ -27,7 +28,7 @@ static pid_t exit_pid;
 static int64_t exit_wait_ms;
 
 static void wait_at_exit(void) {
-    if (getpid() != exit_pid) {
+    if (ds_process() != exit_pid) {
         return;
     }
     struct timespec until;
@@ -43,7 +44,7 @@ static void wait_at_exit(void) {
 }
 
 static void exit_setup(void) {
-    exit_pid = getpid();
+    exit_pid = ds_process();
     (void)atexit(wait_at_exit);
 }
 
@@ -94,7 +95,7 @@ int64_t ds_deadline_in(int64_t timeout_ms) {
 }
 
 bool ds_forked(const dsync_client *client, dsync_error *error) {
-    if (client->pid == getpid()) {
+    if (client->pid == ds_process()) {
         return false;
     }
     ds_error_set(error, DSYNC_FORKED,
@@ -137,9 +138,7 @@ static void destroy(dsync_client *client) {
     if (client->loop != NULL) {
         ds_loop_free(client->loop);
     }
-    if (client->event_fd >= 0) {
-        close(client->event_fd);
-    }
+    ds_events_hide(client);
     ds_settings_free(&client->settings);
     ds_free(client);
 }
@@ -269,8 +268,9 @@ dsync_client *dsync_open(const char *url, const dsync_options *options, dsync_er
         return NULL;
     }
     client->refs = 1;
-    client->pid = getpid();
+    client->pid = ds_process();
     client->event_fd = -1;
+    client->event_socket = -1;
     ds_list_init(&client->events);
     ds_list_init(&client->in_exit_line);
     ds_list_init(&client->closers);
@@ -361,9 +361,8 @@ dsync_code dsync_close(dsync_client *client, int64_t timeout_ms, dsync_error *er
     (void)ds_loop_wait(client->loop, &client->closed, ds_deadline_in(timeout_ms + 100));
     bool closed = client->closed;
     dsync_code code = close_result(client, error);
-    if (client->event_fd >= 0 && closed) {
-        close(client->event_fd);
-        client->event_fd = -1;
+    if (closed) {
+        ds_events_hide(client);
     }
     ds_loop_unlock(client->loop);
     if (closed) {

@@ -54,7 +54,8 @@ struct dsync_client {
     bool has_events;   /* the same, for ds_loop_wait */
     size_t notices;
     int event_fd;      /* -1 until asked for */
-    bool signalled;    /* event_fd is readable */
+    int event_socket;  /* -1, or our duplicate of the host's */
+    bool signalled;    /* event_fd is readable, a byte was sent to event_socket */
     bool want_notices;
     bool closing;      /* dsync_close was begun */
     bool closed;       /* the engine has ended */
@@ -119,6 +120,7 @@ struct dsync_lock {
     ds_waiter waiter;
     dsync_op *acquiring;
     ds_list revoked; /* ops that wait for the end */
+    ds_list alarms;  /* of the present acquisition */
     ds_event_node *revoked_event; /* made before it is needed */
 };
 
@@ -157,6 +159,7 @@ void ds_event_push(dsync_client *client, ds_event_node *event);
 void ds_event_withdraw(dsync_client *client, ds_event_node *event);
 void ds_notice(void *client, const char *name, const char *message);
 void ds_events_free(dsync_client *client);
+void ds_events_hide(dsync_client *client); /* closes the descriptors */
 
 /* ---- ops.c ---- */
 /* A pending op with the host's and the core's reference. NULL: error filled. The client is entered. */
@@ -171,6 +174,10 @@ dsync_code ds_op_await(dsync_op *op, dsync_error *error);
 bool ds_path_names(const dsync_client *client, const char *path, bool leader, char **name, char **name_space);
 bool ds_op_add_page(dsync_op *op, const ds_reply *reply);
 void ds_op_free_results(dsync_op *op);
+
+/* ---- alarm.c ---- */
+void ds_alarms_ring(dsync_lock *lock); /* the acquisition was lost */
+void ds_alarms_end(dsync_lock *lock);  /* it ended in order */
 
 /* ---- locks.c ---- */
 void ds_lock_unref(dsync_lock *lock);

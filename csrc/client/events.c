@@ -2,26 +2,55 @@
 #include "client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define NOTICES_MAX 256 /* waiting to be taken; more are dropped: they are for people */
 
 static void show_pending(dsync_client *client) {
-    if (client->event_fd >= 0 && !client->signalled) {
+    if (client->signalled) {
+        return;
+    }
+    if (client->event_fd >= 0) {
         uint64_t one = 1;
         client->signalled = write(client->event_fd, &one, sizeof one) == (ssize_t)sizeof one;
+    }
+    if (client->event_socket >= 0) {
+        /* A full socket has bytes the host has yet to read: they say the same. */
+        (void)!send(client->event_socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        client->signalled = true;
     }
 }
 
 static void show_drained(dsync_client *client) {
-    if (client->event_fd >= 0 && client->signalled) {
+    if (client->signalled && client->event_fd >= 0) {
         uint64_t count;
         (void)!read(client->event_fd, &count, sizeof count);
-        client->signalled = false;
     }
+    client->signalled = false;
+}
+
+/* A way of showing that did not exist when events began to wait has to be told now. */
+static void show_again(dsync_client *client) {
+    if (client->has_events) {
+        client->signalled = false;
+        show_pending(client);
+    }
+}
+
+void ds_events_hide(dsync_client *client) {
+    if (client->event_fd >= 0) {
+        close(client->event_fd);
+    }
+    if (client->event_socket >= 0) {
+        close(client->event_socket);
+    }
+    client->event_fd = -1;
+    client->event_socket = -1;
 }
 
 void ds_event_push(dsync_client *client, ds_event_node *event) {
@@ -44,6 +73,9 @@ static void take(dsync_client *client, ds_event_node *event) {
 void ds_event_withdraw(dsync_client *client, ds_event_node *event) {
     if (!ds_list_empty(&event->node)) {
         take(client, event);
+        if (ds_list_empty(&client->events)) {
+            show_drained(client); /* or the descriptor would stay readable for nothing */
+        }
     }
 }
 
@@ -117,13 +149,33 @@ int dsync_fd(dsync_client *client, dsync_error *error) {
         client->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (client->event_fd < 0) {
             ds_error_set(error, DSYNC_RESOURCE, "no descriptor for events: %s", strerror(errno));
-        } else if (client->has_events) {
-            show_pending(client);
+        } else {
+            show_again(client);
         }
     }
     int fd = client->event_fd;
     ds_client_leave(client);
     return fd;
+}
+
+dsync_code dsync_event_socket(dsync_client *client, int socket, dsync_error *error) {
+    dsync_error failure = {0};
+    if (!ds_client_enter(client, &failure)) {
+        return ds_error_set(error, failure.code, "%s", failure.message);
+    }
+    int copy = socket < 0 ? -1 : fcntl(socket, F_DUPFD_CLOEXEC, 3);
+    dsync_code code = DSYNC_OK;
+    if (socket >= 0 && copy < 0) {
+        code = ds_error_set(error, DSYNC_RESOURCE, "no descriptor for events: %s", strerror(errno));
+    } else {
+        if (client->event_socket >= 0) {
+            close(client->event_socket);
+        }
+        client->event_socket = copy;
+        show_again(client);
+    }
+    ds_client_leave(client);
+    return code;
 }
 
 void dsync_want_notices(dsync_client *client, int wanted) {

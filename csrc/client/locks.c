@@ -167,6 +167,7 @@ static dsync_lock *make(dsync_client *client, const char *name, const dsync_lock
     ds_claim_init(&lock->claim);
     lock->waiter.claim = &lock->claim;
     ds_list_init(&lock->revoked);
+    ds_list_init(&lock->alarms);
     if (lock->name == NULL || lock->node_id == NULL) {
         ds_error_no_memory(error);
     } else if (id[0] == '\0' || strlen(id) > 256 || !ds_utf8_valid(id, strlen(id))) {
@@ -199,6 +200,11 @@ void ds_lock_unref(dsync_lock *lock) {
 
 static void end_revoked(dsync_lock *lock, dsync_code code, const char *message) {
     ds_list *link;
+    if (code == DSYNC_LOST) {
+        ds_alarms_ring(lock);
+    } else {
+        ds_alarms_end(lock);
+    }
     while ((link = ds_list_pop(&lock->revoked)) != NULL) {
         dsync_op *op = DS_LIST_ENTRY(link, dsync_op, node);
         ds_timer_stop(lock->client->engine->world, &op->timer);

@@ -16,6 +16,8 @@
 #define BIND_LOCK "dsync.core.lock"
 #define BIND_OP "dsync.core.op"
 #define BIND_WATCHER "dsync.core.watcher"
+#define BIND_POLLER "dsync.core.poller"
+#define BIND_LINK "dsync.core.link"
 
 #define BIND_NAME_MAX 512
 
@@ -38,6 +40,8 @@ void bind_client_class(lua_State *L);
 void bind_lock_class(lua_State *L);
 void bind_op_class(lua_State *L);
 void bind_watcher_class(lua_State *L);
+void bind_poller_class(lua_State *L);
+void bind_link_class(lua_State *L);
 
 /* ---- options.c ---- */
 
@@ -56,7 +60,7 @@ void bind_read_acquire_options(lua_State *L, int index, dsync_acquire_options *o
 /* A token: an exact number or a string of digits. Raises otherwise. */
 int64_t bind_check_token(lua_State *L, int index);
 
-/* ---- client.c, lock.c, op.c, watcher.c ---- */
+/* ---- client.c, lock.c, op.c, watcher.c, poller.c, link.c ---- */
 
 int bind_open(lua_State *L); /* core.open */
 bind_client *bind_check_client(lua_State *L, int index);
@@ -73,6 +77,9 @@ typedef struct bind_op {
  * given what a *_start call returned. bind_op_give returns the number of results. */
 bind_op *bind_op_push(lua_State *L, dsync_client *client);
 int bind_op_give(lua_State *L, bind_op *op, dsync_op *started, const dsync_error *error);
+
+int bind_poller(lua_State *L); /* core.poller */
+int bind_link(lua_State *L);   /* core.link */
 
 int bind_new_watcher(lua_State *L, dsync_client *client, const char *name_space, const char *name, const char *key);
 

@@ -58,6 +58,15 @@ static int client_close(lua_State *L) {
     return 1;
 }
 
+/* client:close_start([seconds]) -> operation. */
+static int client_close_start(lua_State *L) {
+    dsync_client *client = check_handle(L);
+    int64_t timeout_ms = bind_check_ms(L, 2);
+    bind_op *op = bind_op_push(L, client);
+    dsync_error error = {0};
+    return bind_op_give(L, op, dsync_close_start(client, timeout_ms, &error), &error);
+}
+
 static int client_close_later(lua_State *L) {
     dsync_close_later(check_handle(L));
     return 0;
@@ -262,6 +271,7 @@ static int client_watch(lua_State *L) {
 
 static const luaL_Reg client_methods[] = {
     {"close", client_close},
+    {"close_start", client_close_start},
     {"close_later", client_close_later},
     {"id", client_id},
     {"backend", client_backend},

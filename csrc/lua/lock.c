@@ -1,5 +1,6 @@
 /* lock.c: a lock or a candidate, as Lua sees it. What it costs to ask is nothing; what has to wait is an operation. */
 #include "binding.h"
+#include "guard.h"
 
 #include <stdio.h>
 
@@ -193,6 +194,10 @@ static int lock_queue(lua_State *L) {
     return bind_op_give(L, op, dsync_queue_start(lock, limit > 0 ? (size_t)limit : 0, &error), &error);
 }
 
+static int lock_guard(lua_State *L) {
+    return bind_guard(L, check_lock(L));
+}
+
 static const luaL_Reg lock_methods[] = {
     {"number", lock_number},
     {"name", lock_name},
@@ -211,6 +216,7 @@ static const luaL_Reg lock_methods[] = {
     {"delete", lock_delete},
     {"proclaim", lock_proclaim},
     {"queue", lock_queue},
+    {"guard", lock_guard},
     {NULL, NULL},
 };
 

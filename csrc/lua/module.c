@@ -4,6 +4,7 @@
  * the dlclose) that opened it.
  */
 #include "binding.h"
+#include "guard.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -155,6 +156,10 @@ static const luaL_Reg core_functions[] = {
     {"open", bind_open},
     {"poll", core_poll},
     {"now", core_now},
+    {"poller", bind_poller},
+    {"link", bind_link},
+    {"guard_signal", bind_guard_signal},
+    {"guard_move", bind_guard_move},
     {NULL, NULL},
 };
 
@@ -164,6 +169,9 @@ int luaopen_dsync_core(lua_State *L) {
     bind_lock_class(L);
     bind_op_class(L);
     bind_watcher_class(L);
+    bind_poller_class(L);
+    bind_link_class(L);
+    bind_guard_class(L);
     lua_newtable(L);
     bind_methods(L, core_functions);
     lua_pushliteral(L, DSYNC_VERSION);

@@ -168,9 +168,19 @@ end
 --- within `timeout` (default: close_timeout).
 function Client:close(timeout)
   check.seconds("close", "timeout", timeout)
+  local ok, message, code
+  -- Wanted before it is begun: a client that is closing gives out no descriptor.
+  local waits = not self._closed and waiting.parks(self) and self._adapter.can_wait() and dispatch.want(self)
+  if waits then
+    ok, message, code = waiting.perform(self, nil, self._core, "close_start", timeout)
+  end
   self._closed = true
   dispatch.detach(self)
-  local ok, message, code = self._core:close(timeout)
+  if waits then
+    self._core:close(0)
+  else
+    ok, message, code = self._core:close(timeout)
+  end
   self._names = {}
   dispatch.pump(self)
   dispatch.wake_all(self)
@@ -200,6 +210,12 @@ function client.open(url, given)
     errors.raise('open: the URL is given twice: as the argument and as option "url"')
   end
   local adapter = runtime.choose("open", opts.runtime)
+  if adapter.can_open then
+    local can, message, code = adapter.can_open()
+    if not can then
+      return nil, message, code
+    end
+  end
   if type(opts.value) == "table" then
     options.encode_value("open", opts.value, opts.raw) -- raises now, not at the first lock
   end
@@ -208,7 +224,7 @@ function client.open(url, given)
     return nil, message, code == "invalid" and "config" or code
   end
   one:want_notices(opts.on_event ~= nil)
-  return setmetatable({
+  local self = setmetatable({
     _core = one,
     _given = opts,
     _adapter = adapter,
@@ -221,6 +237,10 @@ function client.open(url, given)
     _wanted = 0,
     _closed = false,
   }, Client)
+  if adapter.opened then
+    adapter.opened(self)
+  end
+  return self
 end
 
 return client

@@ -139,11 +139,14 @@ end
 --- Somebody wants this client's events while the program is elsewhere: attaches its descriptor to the runtime. True, or
 --- nil, message, code. Each want needs its unwant.
 function dispatch.want(client)
-  if not client._handle and not client._closed then
+  local present = client._handle
+  if present and present.follow then
+    present:follow()
+  elseif not present and not client._closed then
     local core = client._core
     local handle, message, code = client._adapter.attach(function()
       return core:fd()
-    end, reader_of(client))
+    end, reader_of(client), core)
     if not handle then
       return nil, message, code
     end

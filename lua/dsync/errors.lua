@@ -1,14 +1,17 @@
--- errors.lua: programming errors that point at the caller's line, and the error that lock:check() raises.
+-- errors.lua: programming errors that point at the caller's line, and the error objects of lock:check() and lock:guard().
 --
 -- Expected outcomes are not errors: they are returned as nil, message, code. Nothing here knows of locks.
 
 local getinfo = debug.getinfo
-local error, setmetatable, tostring, type = error, setmetatable, tostring, type
+local error, getmetatable, setmetatable = error, getmetatable, setmetatable
+local tostring, type = tostring, type
 
 local errors = {}
 
 -- Everything of dsync lives beside this file, or is the file dsync.lua one folder up.
 local own = getinfo(1, "S").source:match("^(.*)/errors%.lua$")
+
+errors.own = own
 
 local function is_own(source)
   return own ~= nil and (source:find(own .. "/", 1, true) == 1 or source == own .. ".lua")
@@ -60,9 +63,17 @@ function Failure:__tostring()
   return self.message
 end
 
---- Raises an error object with `message`, `code` and, for a lost lock, `reason`.
-function errors.failure(message, code, reason)
-  error(setmetatable({ message = position() .. message, code = code, reason = reason }, Failure), 0)
+--- An error object with `message`, `code`, `lock` (the object it is about) and, for a lost one, `reason`.
+function errors.failure(message, code, lock, reason)
+  return setmetatable({ message = position() .. message, code = code, lock = lock, reason = reason }, Failure)
+end
+
+--- Whether something that was caught says that a lock was lost; and then the reason and the lock.
+function errors.is_lost(value)
+  if getmetatable(value) == Failure and value.code == "lost" then
+    return true, value.reason, value.lock
+  end
+  return false
 end
 
 return errors

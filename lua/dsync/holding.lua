@@ -5,10 +5,11 @@
 
 local check = require "dsync.check"
 local errors = require "dsync.errors"
+local guard = require "dsync.guard"
 local options = require "dsync.options"
 local waiting = require "dsync.waiting"
 
-local pairs = pairs
+local error, pairs = error, pairs
 
 local holding = {}
 
@@ -67,8 +68,24 @@ end
 function methods:check()
   if not self:held() then
     local _, message, code = holding.not_held(self)
-    errors.failure(message, code, holding.lost_reason(self))
+    error(errors.failure(message, code, self, holding.lost_reason(self)), 0)
   end
+end
+
+--- Runs fn(...) and returns its results; stops it with an error when the lock is lost meanwhile, even in a busy loop:
+--- then nil, message, "lost". fn's own errors are raised.
+function methods:guard(fn, ...)
+  check.callable("guard", "fn", fn)
+  if not self:held() then
+    return holding.not_held(self)
+  end
+  return guard.run(self, fn, ...)
+end
+
+-- Why and how the acquisition was lost, for guard.lua: reason (or nil), message.
+function methods:_loss()
+  local reason = holding.lost_reason(self)
+  return reason, title(self) .. " was lost" .. (reason and " (" .. reason .. ")" or "")
 end
 
 function methods:put(key, value, given)

@@ -81,7 +81,10 @@ end
 local function hold_once(spec, object, run)
   local job = start(spec, object, run)
   local reason, message, code = object:revoked { cancel = run._canceller }
-  if not reason and code ~= "cancelled" and code ~= "not_held" then
+  local exiting = code == "exiting"
+  if exiting then
+    run:stop() -- the callback may see it before the hold is over
+  elseif not reason and code ~= "cancelled" and code ~= "not_held" then
     return nil, message, code
   end
   if reason and reason ~= "released" and spec.on_lost then
@@ -96,7 +99,7 @@ local function hold_once(spec, object, run)
   if not released and kind == "unknown" then
     notice(spec, "release_unknown", why)
   end
-  return run._stopped, message, code
+  return run._stopped and not exiting, message, code
 end
 
 local function loop(spec, run)

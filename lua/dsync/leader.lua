@@ -147,7 +147,9 @@ function Leader:run(given)
     cancel = opts.cancel,
     retry_interval = opts.retry_interval or self._retry_interval,
     where = 'run of leader "' .. self:name() .. '"',
-    on_gained = opts.on_elected,
+    on_gained = opts.on_elected and function(one, run)
+      return one:guard(opts.on_elected, one, run)
+    end,
     on_lost = opts.on_revoked,
     on_leader = opts.on_leader,
   }

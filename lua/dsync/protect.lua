@@ -3,7 +3,9 @@
 -- Lua 5.1 cannot yield across pcall: there the function runs in a coroutine of its own and its yields are handed on to
 -- the coroutine around it.
 
-local coroutine, xpcall, type, select = coroutine, xpcall, type, select
+local core = require "dsync.core"
+
+local coroutine, xpcall, type, select, setmetatable = coroutine, xpcall, type, select, setmetatable
 local traceback = debug.traceback
 local unpack = table.unpack or unpack
 
@@ -16,6 +18,22 @@ end)
 coroutine.resume(probe)
 local pcall_yields = coroutine.resume(probe) and coroutine.status(probe) == "dead"
 protect.pcall_yields = pcall_yields
+
+local outer_of = setmetatable({}, { __mode = "kv" })
+
+--- The coroutine inside which protect.call runs `co`, or nil.
+function protect.outer(co)
+  return outer_of[co]
+end
+
+--- The coroutine that a scheduler has to resume so that `co` goes on: itself, unless it runs inside protect.call.
+function protect.outermost(co)
+  local outer = outer_of[co]
+  while outer do
+    co, outer = outer, outer_of[outer]
+  end
+  return co
+end
 
 --- Called with (inner, outer) when a coroutine is put inside another: a scheduler that knows `outer` shall take waits
 --- in `inner` for waits of `outer`.
@@ -43,6 +61,14 @@ local function relay(co, ok, ...)
   return relay(co, coroutine.resume(co, coroutine.yield(...)))
 end
 
+-- Guards that went along into the inner coroutine come back.
+local function leave(co, ...)
+  core.guard_move(co, nil)
+  return ...
+end
+
+protect.traceback = with_traceback
+
 if pcall_yields then
   --- Returns true and fn's results, or false and the error: a string gets its traceback, anything else stays as it is.
   function protect.call(fn, ...)
@@ -56,8 +82,10 @@ else
     local co = coroutine.create(function(...)
       return fn(...)
     end)
+    outer_of[co] = coroutine.running()
     protect.adopt(co, coroutine.running())
-    return relay(co, coroutine.resume(co, ...))
+    core.guard_move(nil, co)
+    return leave(co, relay(co, coroutine.resume(co, ...)))
   end
 end
 

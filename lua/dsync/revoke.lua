@@ -19,6 +19,16 @@ local function call(self, object, fn, reason)
   dispatch.callback(self.client, where_of(object), fn, object, reason)
 end
 
+local function settle(self, kept)
+  self.callbacks = kept
+  if #kept == 0 and self.wanting then
+    self.wanting = nil
+    if not self.client._closed then
+      dispatch.unwant(self.client)
+    end
+  end
+end
+
 --- fn(object, reason) when the acquisition with this number is lost.
 function Slot:add(object, acquisition, fn)
   self.callbacks[#self.callbacks + 1] = { object = object, acquisition = acquisition, fn = fn }
@@ -26,6 +36,17 @@ function Slot:add(object, acquisition, fn)
     -- Without a descriptor the callbacks still run, in the program's next call.
     self.wanting = dispatch.want(self.client)
   end
+end
+
+--- `fn` is not wanted any more.
+function Slot:remove(fn)
+  local kept = {}
+  for i = 1, #self.callbacks do
+    if self.callbacks[i].fn ~= fn then
+      kept[#kept + 1] = self.callbacks[i]
+    end
+  end
+  settle(self, kept)
 end
 
 --- Runs fn(object, reason) now.
@@ -41,13 +62,7 @@ local function take(self, acquisition)
     local list = callback.acquisition == acquisition and taken or kept
     list[#list + 1] = callback
   end
-  self.callbacks = kept
-  if #kept == 0 and self.wanting then
-    self.wanting = nil
-    if not self.client._closed then
-      dispatch.unwant(self.client)
-    end
-  end
+  settle(self, kept)
   return taken
 end
 

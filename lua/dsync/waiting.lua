@@ -4,13 +4,17 @@
 local cancel_module = require "dsync.cancel"
 local dispatch = require "dsync.dispatch"
 local errors = require "dsync.errors"
+local guard = require "dsync.guard"
 
-local error, pcall = error, pcall
+local error, pcall, select = error, pcall, select
 
 local waiting = {}
 
 local SLICE = 0.1 -- longest single wait in the core: how late a signal's Lua hook can run
 local CANCELLED = cancel_module.MESSAGE
+
+local OPEN_ENDED = { acquire = true, revoked = true } -- may take as long as others please
+local KEPT = { release = true, close_start = true } -- ending dsync.run does not cancel them
 
 --- Whether a wait uses a waiter of the adapter (else it blocks in the core).
 function waiting.parks(client)
@@ -20,10 +24,11 @@ end
 
 -- Waits in the core, driving the client on this very thread. False when callbacks have begun to wait meanwhile, so that
 -- the scheduler has to turn.
-local function block(client, op)
+local function block(client, op, guarded)
   while not op:wait(SLICE) do
     dispatch.pump(client)
     dispatch.settle(client)
+    guard.look(guarded)
     if waiting.parks(client) then
       return false
     end
@@ -50,8 +55,9 @@ local function park(client, op, waiter)
   return true
 end
 
-local function wait_for(client, op, cancel, kept)
-  local hook, waiter
+local function wait_for(client, op, cancel, method)
+  local hook, waiter, why
+  local kept = KEPT[method]
   local function stop()
     op:cancel()
     if waiter then
@@ -62,10 +68,11 @@ local function wait_for(client, op, cancel, kept)
     hook = stop
     cancel:add_hook(hook)
   end
+  local guarded = not kept and guard.waits(stop) or nil
   local blocked, ended = true, nil
   if not waiting.parks(client) then
     -- An error can only be the host's own (Ctrl-C raises from a hook): nothing of the operation must outlive it.
-    blocked, ended = pcall(block, client, op)
+    blocked, ended = pcall(block, client, op, guarded)
     if not blocked and not kept then
       op:cancel()
     end
@@ -73,22 +80,30 @@ local function wait_for(client, op, cancel, kept)
   local parked, message, code = true, nil, nil
   if blocked and not ended then
     waiter = client._adapter.waiter()
-    waiter.interrupt = not kept and stop or nil
+    waiter.open_ended = OPEN_ENDED[method]
+    waiter.interrupt = not kept and function(_, reason, reason_code)
+      why = reason_code and { reason, reason_code }
+      stop()
+    end or nil
     parked, message, code = park(client, op, waiter)
+  end
+  if parked and why and select(3, op:result()) == "cancelled" then
+    parked, message, code = nil, why[1], why[2]
   end
   if hook then
     cancel:remove_hook(hook)
   end
+  guard.waited(guarded, stop)
   if not blocked then
     error(ended, 0)
   end
   return parked, message, code
 end
 
---- Waits until `op` has ended. True, or nil, message, code. `kept`: ending dsync.run does not cancel it.
-function waiting.await(client, op, cancel, kept)
+--- Waits until `op`, begun by `method`, has ended. True, or nil, message, code.
+function waiting.await(client, op, cancel, method)
   if not op:done() then
-    local ok, message, code = wait_for(client, op, cancel, kept)
+    local ok, message, code = wait_for(client, op, cancel, method)
     if not ok then
       return nil, message, code
     end
@@ -106,14 +121,14 @@ function waiting.call(client, cancel, object, method, ...)
   if cancel and cancel:cancelled() then
     return nil, CANCELLED, "cancelled"
   end
-  local can, message, code = client._adapter.can_wait()
+  local can, message, code = client._adapter.can_wait(OPEN_ENDED[method])
   if not can then
     return nil, message, code
   end
   local op
   op, message, code = object[method](object, ...)
   if op then
-    can, message, code = waiting.await(client, op, cancel, method == "release")
+    can, message, code = waiting.await(client, op, cancel, method)
     if can then
       return op
     end
@@ -143,7 +158,11 @@ local function wait_on(waiter, seconds, cancel)
   if cancel then
     cancel:add_hook(hook)
   end
+  waiter.open_ended = true
+  waiter.interrupt = hook
+  local guarded = guard.waits(hook)
   waiter:wait(seconds)
+  guard.waited(guarded, hook)
   if cancel then
     cancel:remove_hook(hook)
     if cancel:cancelled() then

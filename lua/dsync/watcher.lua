@@ -40,8 +40,13 @@ local function park(self, seconds, cancel)
     return nil, message, code
   end
   local waiter = client._adapter.waiter()
-  waiter.interrupt = function()
-    self:close()
+  waiter.open_ended = true
+  waiter.interrupt = function(_, _, why)
+    if why == "exiting" then
+      waiter:wake() -- next() looks again
+    else
+      self:close()
+    end
   end
   self._waiting[waiter] = true
   local function wake()
@@ -78,12 +83,13 @@ end
 function Watcher:next(given)
   local timeout, cancel = options.timeout("next", given)
   local client = self._client
-  local can, message, code = client._adapter.can_wait()
-  if not can then
-    return nil, message, code
-  end
   local deadline = timeout and client._adapter.now() + timeout
+  local can, message, code
   while true do
+    can, message, code = client._adapter.can_wait(true)
+    if not can then
+      return nil, message, code
+    end
     if cancel and cancel:cancelled() then
       return nil, "the wait was cancelled", "cancelled"
     end
