@@ -37,8 +37,11 @@ unit_sources := $(sort $(wildcard spec/unit/test_*.c))
 unit_helpers := $(sort $(filter-out $(unit_sources),$(wildcard spec/unit/*.c)))
 contract_sources := $(sort $(wildcard spec/contract/test_*.c))
 contract_helpers := $(sort $(filter-out $(contract_sources),$(wildcard spec/contract/*.c)))
-example_sources := $(sort $(wildcard examples/*.c examples/*/*.c))
-c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch]) $(example_sources))
+example_sources := $(sort $(wildcard examples/*.c))
+host_example_sources := $(sort $(wildcard examples/host/*.c))
+host_sources := $(sort $(wildcard spec/host/test_*.c))
+c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/host/*.[ch] bench/*.[ch]) \
+  $(example_sources) $(host_example_sources))
 lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua))
 
 # A Lua counts when both its program and its headers are here.
@@ -60,7 +63,7 @@ link_flags = -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 # The library's thread may outlive the last reference to it: it must never be unmapped.
 shared_flags = -shared $(link_flags) -Wl,-z,nodelete -Wl,--as-needed
 
-.PHONY: all lib lua unit contract test test-programs check san lint rockspec format install examples clean
+.PHONY: all lib lua unit contract host test test-programs check san lint rockspec format install examples clean
 all: lib lua
 lib: build/libdsync.a build/libdsync.so
 lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so)
@@ -111,7 +114,20 @@ $(1)/$(call lua_program,$(4))/dsync/core.so: $$(module_sources:csrc/lua/%.c=$(1)
 	$$(Q)$$(CC) $$(shared_flags) $(3) -Wl,--version-script=csrc/lua/exports.map -o $$@ $$(filter-out %.map,$$^) \
 	  $$(dependency_libs) $$(LDFLAGS)
 
+$(call with_lua,$(1)/$(call lua_program,$(4)),$(2),$(3),$(call lua_program,$(4)),$(1)/libdsync.a,host,spec/host)
+$(call with_lua,$(1)/$(call lua_program,$(4)),$(2),$(3),$(call lua_program,$(4)),$(1)/libdsync.a,examples/host,examples/host)
+host_$(1) += $$(host_sources:spec/host/%.c=$(1)/$(call lua_program,$(4))/host/%)
+
 -include $$(module_sources:csrc/lua/%.c=$(1)/$(call lua_program,$(4))/obj/%.d)
+endef
+
+# $(call with_lua,DIR,CFLAGS,LDFLAGS,LUA PROGRAM,LIBRARY,TO,FROM): C programs that link the module in, together with Lua.
+define with_lua
+$(1)/$(6)/%: $(7)/%.c $$(module_sources:csrc/lua/%.c=$(1)/obj/%.o) $(5)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(base_flags) -Icsrc -Ispec/unit $$(shell $$(PKG_CONFIG) --cflags $(4)) $(2) $$(CFLAGS) $$(link_flags) $(3) \
+	  -o $$@ $$^ $$(shell $$(PKG_CONFIG) --libs $(4)) -ldl $$(dependency_libs) $$(LDFLAGS)
+
 endef
 
 asan_flags = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -129,7 +145,11 @@ $(call build,build/strict,$(hardening) -Werror,)
 
 # ---- tests ------------------------------------------------------------------------------------------------------------
 
-test-programs: $(unit_build) $(contract_build)
+test-programs: $(unit_build) $(contract_build) $(host_build)
+
+# C programs with Lua inside: several states in several threads, forks, unloading.
+host: $(host_build)
+	@script/lib/programs host $^
 
 unit: $(unit_build)
 	@script/lib/programs unit $^
@@ -175,7 +195,8 @@ format:
 
 # ---- examples, install, clean -----------------------------------------------------------------------------------------
 
-example_programs := $(example_sources:examples/%.c=build/examples/%)
+example_programs := $(example_sources:examples/%.c=build/examples/%) \
+  $(host_example_sources:examples/%.c=build/$(call lua_program,$(check_lua))/examples/%)
 examples: $(example_programs)
 
 build/examples/%: examples/%.c build/libdsync.a

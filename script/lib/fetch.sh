@@ -48,6 +48,7 @@ _fetch_from() {
         for deb in "$home"/debs/*.deb; do
             dpkg -x "$deb" "$home/root" || { rm -rf "$home"; return 1; }
         done
+        rm -rf "$home/root/usr/share"
         printf '%s\n' "$suite" >"$home/root/.suite"
         # An unpacked tree appears whole or not at all: two runs at once must not see half of one.
         rm -rf "$dest" && mkdir -p "$(dirname "$dest")" && cp -a "$home/root" "$dest.$$" && mv -T "$dest.$$" "$dest"

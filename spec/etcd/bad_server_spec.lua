@@ -12,28 +12,32 @@ local function all_calls_fail(address, codes)
   local d = assert(dsync.open(address, { close_timeout = 1 }))
   local lock, leader = d:lock "x", d:leader "x"
   local messages = {}
-  local function check(what, limit, value, message, code)
+  local function check(what, value, message, code)
     assert.is_nil(value, what)
     assert.truthy(codes[code], ("%s: %s: %s"):format(what, tostring(code), tostring(message)))
     assert.is_true(#message > 10, message)
     messages[what] = message
-    return limit
   end
   local function timed(what, limit, fn)
-    local began = suite.now()
-    check(what, limit, fn())
-    local took = suite.now() - began
-    assert.is_true(took <= limit + 0.5, ("%s took %.2f s"):format(what, took))
+    dsync.spawn(function()
+      local began = suite.now()
+      check(what, fn())
+      local took = suite.now() - began
+      assert.is_true(took <= limit + 2, ("%s took %.2f s"):format(what, took))
+    end)
   end
-  timed("ping", 1, function() return d:ping(1) end)
-  timed("acquire", 1, function() return lock:acquire { wait = 1 } end)
-  timed("elect", 1, function() return leader:elect { wait = 1 } end)
-  timed("try", 6, function() return lock:try() end)
-  timed("get", 6, function() return d:get "k" end)
-  timed("locks", 6, function() return d:locks() end)
-  timed("members", 6, function() return d:members() end)
-  timed("leader", 6, function() return leader:leader() end)
-  timed("holder", 6, function() return lock:holder() end)
+  -- All at once: each may use up its time.
+  dsync.run(function()
+    timed("ping", 1, function() return d:ping(1) end)
+    timed("acquire", 1, function() return lock:acquire { wait = 1 } end)
+    timed("elect", 1, function() return leader:elect { wait = 1 } end)
+    timed("try", 6, function() return d:lock "y":try() end)
+    timed("get", 6, function() return d:get "k" end)
+    timed("locks", 6, function() return d:locks() end)
+    timed("members", 6, function() return d:members() end)
+    timed("leader", 6, function() return leader:leader() end)
+    timed("holder", 6, function() return lock:holder() end)
+  end)
   assert.is_false(lock:held())
   assert.equal("follower", leader:status())
   fails("not_held", lock:release())
