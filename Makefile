@@ -2,6 +2,7 @@
 #
 #   make            library and Lua modules, in build/
 #   make check      the fast tests; `make test` is everything (script/test does the same on a bare machine)
+#   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
 #   make san        unit and conformance tests under AddressSanitizer, ThreadSanitizer and valgrind
 #   make install    PREFIX=/usr/local DESTDIR=
@@ -168,6 +169,33 @@ test: all test-programs examples
 san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
+# ---- simulation -------------------------------------------------------------------------------------------------------
+
+# The library's own objects against model servers in virtual time. SEEDS=n FIRST=k runs that many; SEED=k shows one in full.
+SEEDS ?= 10000
+FIRST ?= 1
+MODEL ?= etcd
+sim_objects := $(patsubst %.c,build/%.o,$(sort $(wildcard sim/*.c)))
+sim_wraps = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+
+build/sim/%.o: sim/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(base_flags) $(hardening) $(CFLAGS) -c $< -o $@
+
+build/sim/sim: $(sim_objects) build/libdsync.a
+	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
+
+build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o
+	$(Q)$(CC) $(link_flags) -o $@ $^ $(LDFLAGS)
+
+-include $(sim_objects:.o=.d) build/sim/selftest/selftest.d
+
+sim: build/sim/judge build/sim/sim
+	@build/sim/judge
+	@mkdir -p build/reports
+	@build/sim/sim --model $(MODEL) --commit $$(git rev-parse --short HEAD 2>/dev/null || echo unknown) \
+	  --report build/reports/sim.json $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
+
 # ---- lint -------------------------------------------------------------------------------------------------------------
 
 strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
@@ -188,7 +216,7 @@ build/tidy/%.ok: %.c $(wildcard csrc/*.h csrc/*/*.h) .clang-tidy
 	@touch $@
 
 rockspec:
-	@script/lib/rockspec >build/rockspec.new && mv build/rockspec.new dsync-scm-1.rockspec
+	@mkdir -p build && script/lib/rockspec >build/rockspec.new && mv build/rockspec.new dsync-scm-1.rockspec
 
 format:
 	@$(CLANG_FORMAT) -i $(c_files)
