@@ -138,12 +138,10 @@ static void on_checked(ds_etcd_call *call, const ds_etcd_reply *reply) {
     const ds_etcd_answer *answer = ds_etcd_answer_at(reply, 0, DS_ETCD_OP_RANGE);
     if (!reply->succeeded) {
         ds_etcd_finish_unless_lost(call, reply, answer, DS_PLACE_GONE);
-    } else if (answer == NULL) {
+    } else if (answer == NULL || (answer->count > 0 && answer->kvs[0].create >= call->token)) {
         ds_etcd_finish_impossible(call);
     } else if (answer->count == 0) {
         ds_etcd_finish_place(call, DS_PLACE_HELD, reply->header.revision);
-    } else if (answer->kvs[0].create >= call->token) {
-        ds_etcd_finish_impossible(call);
     } else {
         finish_waiting(call, reply->header.revision, answer->kvs[0].key.data);
     }
