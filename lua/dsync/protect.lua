@@ -11,12 +11,8 @@ local unpack = table.unpack or unpack
 
 local protect = {}
 
--- Whether this Lua can yield across pcall.
-local probe = coroutine.create(function()
-  return pcall(coroutine.yield)
-end)
-coroutine.resume(probe)
-local pcall_yields = coroutine.resume(probe) and coroutine.status(probe) == "dead"
+-- Whether this Lua can yield across pcall. Not tried out: nginx's coroutine.resume() yields, which require() cannot.
+local pcall_yields = _VERSION ~= "Lua 5.1" or package.loaded.jit ~= nil
 protect.pcall_yields = pcall_yields
 
 local outer_of = setmetatable({}, { __mode = "kv" })

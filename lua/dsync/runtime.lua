@@ -13,8 +13,8 @@
 --                            An adapter that ends programs in an orderly way may call waiter:interrupt(message, code);
 --                            others ignore them
 --   spawn(fn, ...)           runs fn(...) soon, in a coroutine of its own that may wait; fn never raises
---   attach(get_fd, on_readable, core) -> a handle with :close(), or nil, message, code. Calls on_readable() whenever the
---                            descriptor that get_fd() returns is readable, until the handle is closed or
+--   attach(get_fd, on_readable, core) -> a handle with :close(), or nil, message, code. Calls on_readable() whenever
+--                            the descriptor that get_fd() returns is readable, until the handle is closed or
 --                            on_readable() returns false. get_fd() may answer nil, message, code. The descriptor
 --                            belongs to the client and is closed after handle:close(). Clients attach and close
 --                            often: keep it cheap. `core` is the client as dsync.core knows it
@@ -34,9 +34,8 @@
 local errors = require "dsync.errors"
 local scheduler = require "dsync.scheduler"
 
-local ipairs, package, pcall, rawget, require = ipairs, package, pcall, rawget, require
+local ipairs, package, pcall, require = ipairs, package, pcall, require
 local tostring, type = tostring, type
-local globals = _G
 
 local runtime = {}
 
@@ -66,7 +65,7 @@ end
 
 -- The event loop that this very code runs in.
 local function surrounding()
-  local ngx = rawget(globals, "ngx")
+  local ngx = package.loaded.ngx -- the global is hidden from modules that a request loads
   if type(ngx) == "table" and ngx.get_phase and ngx.timer then
     return "ngx"
   elseif scheduler.in_task() then

@@ -83,7 +83,7 @@ TEST(wait_in_coroutines_of_their_own) {
 TEST(are_interrupted_each_for_itself) {
     in_threads("local dsync = require 'dsync'\n"
                "local now = require 'dsync.core'.now\n"
-               "local step = jit and os.time or function() end\n"
+               "local step = os.time\n"
                "local d = assert(dsync.open('memory:guards'))\n"
                "local kept = assert(d:lock('kept' .. ...):acquire())\n"
                "for i = 1, 10 do\n"

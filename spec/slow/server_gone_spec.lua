@@ -9,7 +9,10 @@ describe("when the server is killed", function()
   local bench = tools.bench()
   setup(bench.start)
   teardown(bench.stop)
-  after_each(suite.cleanup)
+  after_each(function()
+    if not bench.server.nodes[1].process:alive() then bench.server:restart() end -- after a failed test
+    suite.cleanup()
+  end)
 
   it("the holder is told in time and keep holds again afterwards", function()
     dsync.run(function()

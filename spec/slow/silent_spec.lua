@@ -9,7 +9,10 @@ describe("when the server falls silent", function()
   local bench = tools.bench()
   setup(bench.start)
   teardown(bench.stop)
-  after_each(suite.cleanup)
+  after_each(function()
+    bench.server:resume() -- whatever a failed test has left behind
+    suite.cleanup()
+  end)
 
   it("the holder is told before its ttl ends, without the network", function()
     dsync.run(function()

@@ -1,7 +1,7 @@
--- What must hold in every runtime: one list of cases, run inside event loops and inside nginx workers alike.
+-- What must hold in every runtime: cases that are run inside event loops and inside workers of nginx alike.
 --
--- A case is {name = , run = function(env)}; it raises when something is wrong. It runs in a coroutine of the runtime and
--- knows it by `env` only:
+-- A case is {name = , run = function(env)}; it raises when something is wrong. It runs in a coroutine of the runtime
+-- and knows it by `env` only:
 --   env.dsync, env.runtime (the adapter's name), env.open(options) -> client, env.sleep(seconds), env.spawn(fn),
 --   env.name(stem), env.crowd (how many wait at once), env.server_pid (nil where no server can be stopped)
 -- Nothing here needs busted: a worker of nginx has none.
@@ -319,10 +319,7 @@ case("a held lock that is garbage is released", function(env)
   local events, name = {}, env.name()
   local a = env.open { on_event = function(event) events[event.type] = event.message end }
   local b = env.open()
-  do
-    local lock = check(a:lock(name):acquire())
-    lock = nil -- luacheck: ignore
-  end
+  check(a:lock(name):acquire()) -- and nobody remembers it
   eventually(env, "the collection", function()
     collectgarbage()
     local lock = b:lock(name):try()
@@ -336,11 +333,7 @@ end)
 case("a client that nobody closed is collected", function(env)
   local name = env.name()
   local b = env.open()
-  do
-    local loose = env.open_loose()
-    check(loose:acquire(name))
-    loose = nil -- luacheck: ignore
-  end
+  check(env.open_loose():acquire(name)) -- and nobody remembers either
   eventually(env, "the collection", function()
     collectgarbage()
     local lock = b:lock(name):try()

@@ -5,7 +5,8 @@
 -- Settings are those of etcd.start (nodes=3, tls, client_cert, auth, auth_token_ttl=3, ...), and
 -- kill_leader_after=SECONDS.
 -- The command finds the server in DSYNC_TEST_URL, options for dsync.open, if it needs any, in the Lua
--- file DSYNC_TEST_OPTIONS, and the first member's http address in DSYNC_TEST_HTTP. Ends with the command's exit code.
+-- file DSYNC_TEST_OPTIONS, the first member's http address in DSYNC_TEST_HTTP, and in DSYNC_TEST_PID the process of a
+-- server that has only one. Ends with the command's exit code.
 
 package.path = "./?.lua;" .. package.path
 local etcd = require "spec.support.etcd"
@@ -43,7 +44,7 @@ local started = os.time()
 local child = rig.start(command, {
   merge = true,
   env = { DSYNC_TEST_URL = server.url, DSYNC_TEST_OPTIONS = options, DSYNC_TEST_HTTP = server.http,
-    DSYNC_TEST_ETCD = settings.version },
+    DSYNC_TEST_ETCD = settings.version, DSYNC_TEST_PID = #server.nodes == 1 and server:pid() or "" },
 })
 
 local leader_dies_at = settings.kill_leader_after and started + settings.kill_leader_after

@@ -73,12 +73,12 @@ else
   end
 end
 
----------------------------------------------------------------------------------------------------------- the one reader
+--------------------------------------------------------------------------------------------------------- the one reader
 
 local poller -- of all descriptors and of the deadline
 local attached = {} -- descriptor -> handle
 local clock = timers.new()
-local waiting = {} -- waiters: copas may not hold their coroutines, and they must not be collected
+local waiting = {} -- luacheck: ignore 241 (waiters: copas may not hold their coroutines, which would be collected)
 local woken = {} -- waiters to resume
 local reading = false
 

@@ -96,7 +96,7 @@ end
 local Waiter = {}
 Waiter.__index = Waiter
 
-local parked = {} -- waiters: nobody else may know their coroutines, and they must not be collected
+local parked = {} -- luacheck: ignore 241 (waiters: nobody else may know their coroutines, which would be collected)
 
 -- Whoever else resumes the coroutine meanwhile does no harm.
 local function park(waiter, seconds)
