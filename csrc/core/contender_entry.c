@@ -308,6 +308,11 @@ static void entered(ds_call *call, const ds_reply *reply) {
         busy(c, reply);
         break;
     default: /* STALE: the epoch moved while this was under way; ask again with the present one */
+        if (reply->epoch != 0 && reply->epoch < c->epoch_sent) {
+            /* Epochs only grow: an older state was restored, and no try would ever succeed. */
+            ds_session_lose(c->user.session, DSYNC_REASON_CLUSTER_RESET, "the server is back at an older state");
+            return;
+        }
         if (!c->dirty) {
             c->sent = false;
         }
@@ -324,6 +329,7 @@ void ds_entry_enter(ds_contender *c) {
     }
     start_call(c, entered);
     c->sent = true;
+    c->epoch_sent = c->entry.lease->epoch;
     ds_entry_backend(c)->ops->enter(ds_entry_backend(c), &c->call, &c->entry, c->trying);
 }
 
