@@ -9,189 +9,19 @@
  * instruction, so that a function which swallows errors ends too. It never raises while dsync's own Lua code runs: that
  * code stays consistent, and so the end of a guard is out of the hook's reach even where it is written in Lua. The user's
  * own hook is put back when the guard ends.
- *
- * What the handler reads is atomic or written before it is published. The handler runs on the guarded thread; a guard
- * that is ended elsewhere waits until a handler that is at work has left its slot.
  */
 #include "guard.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include "guard_slot.h"
 
 #define BIND_GUARD "dsync.core.guard"
 #define GUARDS "dsync.core.guards" /* in the registry: slot -> guard, weak */
 
-#define GRACE_NS INT64_C(50000000)
-#define EVERY_INSTRUCTION 1
-#define NOW_AND_THEN 1000 /* instructions between two looks at the clock */
-
-typedef struct slot {
-    struct slot *next;       /* never changes once it is in the list */
-    _Atomic int used;
-    _Atomic int thread;      /* whom the handler serves; 0: not ready */
-    _Atomic int busy;        /* a handler looks at it */
-    _Atomic(lua_State *) L;  /* the guarded coroutine */
-    _Atomic(dsync_alarm *) alarm;
-    _Atomic int armed;
-    _Atomic(const void *) hooks; /* what has one hook: the coroutine, or (LuaJIT) the whole state */
-    uint64_t number;         /* guards within guards have higher ones */
-    const char *own;         /* dsync's sources: own/... and own.lua */
-    size_t own_size;
-    int64_t grace_until_ns;  /* 0: not raised yet */
-    bool keeps_hook;         /* holds the user's hook: */
-    lua_Hook hook;
-    int hook_mask, hook_count;
-} slot;
-
 typedef struct guard {
-    slot *slot; /* NULL: ended */
+    bind_slot *slot; /* NULL: ended */
 } guard;
 
-static _Atomic(slot *) slots;
-static _Atomic int slots_used;
-static _Atomic uint64_t last_number;
-
-static void on_hook(lua_State *L, lua_Debug *ar);
-
-/* ---- slots ------------------------------------------------------------------------------------------------------------ */
-
-static slot *take_slot(void) {
-    slot *one;
-    for (one = atomic_load(&slots); one != NULL; one = one->next) {
-        int unused = 0;
-        if (atomic_compare_exchange_strong(&one->used, &unused, 1)) {
-            break;
-        }
-    }
-    if (one == NULL) {
-        one = calloc(1, sizeof *one); /* for ever: a handler may be looking at it */
-        if (one == NULL) {
-            return NULL;
-        }
-        atomic_store(&one->used, 1);
-        one->next = atomic_load(&slots);
-        while (!atomic_compare_exchange_weak(&slots, &one->next, one)) {
-        }
-    }
-    atomic_fetch_add(&slots_used, 1);
-    return one;
-}
-
-static void give_slot(slot *one) {
-    atomic_fetch_sub(&slots_used, 1);
-    atomic_store(&one->used, 0);
-}
-
-static bool rung(slot *one) {
-    const dsync_alarm *alarm = atomic_load(&one->alarm);
-    return alarm != NULL && dsync_alarm_rung(alarm);
-}
-
-/* The outermost guard of this coroutine whose lock is lost: its error ends those within it, too. */
-static slot *lost_guard_of(lua_State *L) {
-    slot *found = NULL;
-    for (slot *one = atomic_load(&slots); one != NULL; one = one->next) {
-        if (atomic_load(&one->L) == L && rung(one) && (found == NULL || one->number < found->number)) {
-            found = one;
-        }
-    }
-    return found;
-}
-
-static slot *other_armed(const slot *self, const void *hooks) {
-    for (slot *one = atomic_load(&slots); one != NULL; one = one->next) {
-        if (one != self && atomic_load(&one->L) != NULL && one->armed && one->hooks == hooks) {
-            return one;
-        }
-    }
-    return NULL;
-}
-
-/* ---- hooks ------------------------------------------------------------------------------------------------------------- */
-
-/* Calls too: where LuaJIT runs compiled code, a call that is not compiled is all it notices. */
-static void watch(const slot *one, lua_State *L, int count) {
-    bool shared = atomic_load(&one->hooks) != L;
-    lua_sethook(L, on_hook, shared ? LUA_MASKCOUNT | LUA_MASKCALL : LUA_MASKCOUNT, count);
-}
-
-/* On the guarded thread, perhaps in a signal handler. */
-static void arm(slot *one, lua_State *L) {
-    if (one->armed) {
-        return;
-    }
-    one->armed = 1;
-    lua_Hook hook = lua_gethook(L);
-    one->keeps_hook = hook != on_hook;
-    if (one->keeps_hook) {
-        one->hook = hook;
-        one->hook_mask = lua_gethookmask(L);
-        one->hook_count = lua_gethookcount(L);
-    }
-    watch(one, L, EVERY_INSTRUCTION);
-}
-
-/* `L`: a coroutine whose hook is meant. */
-static void disarm(slot *one, lua_State *L) {
-    if (!one->armed) {
-        return;
-    }
-    one->armed = 0;
-    if (!one->keeps_hook) {
-        return;
-    }
-    one->keeps_hook = false;
-    slot *other = other_armed(one, one->hooks);
-    if (other != NULL) {
-        other->keeps_hook = true;
-        other->hook = one->hook;
-        other->hook_mask = one->hook_mask;
-        other->hook_count = one->hook_count;
-    } else {
-        lua_sethook(L, one->hook, one->hook_mask, one->hook_count);
-    }
-}
-
-static int64_t now_ns(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
-static bool is_own_source(const slot *one, const char *source) {
-    size_t size = one->own_size;
-    return size > 0 && strncmp(source, one->own, size) == 0 &&
-           (source[size] == '/' || strcmp(source + size, ".lua") == 0);
-}
-
-/* Whether dsync's own Lua code runs, or has just called a C function. */
-static bool is_own(lua_State *L, lua_Debug *ar, const slot *one) {
-    lua_Debug caller;
-    if (!lua_getinfo(L, "S", ar)) {
-        return false;
-    } else if (ar->what[0] != 'C') {
-        return is_own_source(one, ar->source);
-    }
-    return lua_getstack(L, 1, &caller) && lua_getinfo(L, "S", &caller) && is_own_source(one, caller.source);
-}
-
-/* The hook of a coroutine that is not guarded: made by a guarded one after its hook was set, or (LuaJIT) any. */
-static void on_foreign_hook(lua_State *L) {
-    const slot *any = other_armed(NULL, lua_topointer(L, LUA_REGISTRYINDEX));
-    if (any != NULL) {
-        watch(any, L, NOW_AND_THEN); /* the guarded one may be next */
-    } else {
-        lua_sethook(L, NULL, 0, 0);
-    }
-}
-
-static void raise_lost(lua_State *L, slot *one) {
+void bind_guard_raise(lua_State *L, bind_slot *one) {
     luaL_checkstack(L, 8, "too many results to raise an error");
     lua_getfield(L, LUA_REGISTRYINDEX, GUARDS);
     lua_pushlightuserdata(L, one);
@@ -202,160 +32,24 @@ static void raise_lost(lua_State *L, slot *one) {
     lua_error(L);
 }
 
-static void on_hook(lua_State *L, lua_Debug *ar) {
-    slot *one = lost_guard_of(L);
-    if (one == NULL) {
-        on_foreign_hook(L);
-    } else if (one->grace_until_ns == 0) {
-        if (!is_own(L, ar, one)) {
-            one->grace_until_ns = now_ns() + GRACE_NS;
-            watch(one, L, NOW_AND_THEN);
-            raise_lost(L, one);
-        }
-    } else if (now_ns() >= one->grace_until_ns) {
-        watch(one, L, EVERY_INSTRUCTION);
-        if (!is_own(L, ar, one)) {
-            raise_lost(L, one);
-        }
-    }
-}
-
-/* ---- the signal -------------------------------------------------------------------------------------------------------- */
-
-#define AUTOMATIC (-1)
-static _Atomic int wanted_signal = AUTOMATIC; /* 0: none */
-static pthread_mutex_t signal_mutex = PTHREAD_MUTEX_INITIALIZER;
-
-static void on_signal(int signo) {
-    int saved = errno;
-    int me = (int)gettid();
-    (void)signo;
-    for (slot *one = atomic_load(&slots); one != NULL; one = one->next) {
-        if (atomic_load(&one->thread) == me) {
-            atomic_store(&one->busy, 1);
-            lua_State *L = atomic_load(&one->L);
-            if (L != NULL && rung(one)) {
-                arm(one, L);
-            }
-            atomic_store(&one->busy, 0);
-        }
-    }
-    errno = saved;
-}
-
-/* Ours already, or nobody's and now ours. */
-static bool take_signal(int signo) {
-    struct sigaction present;
-    if (sigaction(signo, NULL, &present) != 0) {
-        return false;
-    }
-    if (!(present.sa_flags & SA_SIGINFO) && present.sa_handler == on_signal) {
-        return true;
-    }
-    if ((present.sa_flags & SA_SIGINFO) || present.sa_handler != SIG_DFL) {
-        return false;
-    }
-    struct sigaction ours;
-    memset(&ours, 0, sizeof ours);
-    sigemptyset(&ours.sa_mask);
-    ours.sa_handler = on_signal;
-    ours.sa_flags = SA_RESTART | SA_ONSTACK;
-    return sigaction(signo, &ours, NULL) == 0;
-}
-
-static bool is_blocked(int signo) {
-    sigset_t blocked;
-    return pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && sigismember(&blocked, signo) == 1;
-}
-
-/* The signal for this thread, 0 when there is none. One that was chosen for us is unblocked; others that are blocked may
- * be read by signalfd() or sigwait() and are left alone. */
-static int signal_for_thread(void) {
-    int wanted = atomic_load(&wanted_signal);
-    int found = 0;
-    pthread_mutex_lock(&signal_mutex);
-    if (wanted == AUTOMATIC) {
-        if (!is_blocked(SIGURG) && take_signal(SIGURG)) {
-            found = SIGURG;
-        }
-        for (int signo = SIGRTMAX; signo >= SIGRTMIN && found == 0; signo--) {
-            if (!is_blocked(signo) && take_signal(signo)) {
-                found = signo;
-            }
-        }
-    } else if (wanted != 0 && take_signal(wanted)) {
-        found = wanted;
-        sigset_t only;
-        sigemptyset(&only);
-        sigaddset(&only, wanted);
-        (void)pthread_sigmask(SIG_UNBLOCK, &only, NULL);
-    }
-    pthread_mutex_unlock(&signal_mutex);
-    return found;
-}
-
-static bool may_be_wanted(int signo) {
-    static const int never[] = {SIGKILL, SIGSTOP, SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGABRT, SIGTRAP, SIGSYS};
-    for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
-        if (signo == never[i]) {
-            return false;
-        }
-    }
-    return signo > 0 && signo <= SIGRTMAX;
-}
-
-/* guard_signal(number, false for none, or nil for automatic) -> true, or nil, message, "config". */
-int bind_guard_signal(lua_State *L) {
-    int wanted = AUTOMATIC;
-    if (lua_isboolean(L, 1) && !lua_toboolean(L, 1)) {
-        wanted = 0;
-    } else if (!lua_isnoneornil(L, 1)) {
-        lua_Number number = luaL_checknumber(L, 1);
-        wanted = number >= 1 && number <= (lua_Number)SIGRTMAX ? (int)number : -2;
-        if (!may_be_wanted(wanted)) {
-            return bind_fail_with(L, DSYNC_CONFIG, "this is no signal that a guard could use");
-        }
-        pthread_mutex_lock(&signal_mutex);
-        bool taken = take_signal(wanted);
-        pthread_mutex_unlock(&signal_mutex);
-        if (!taken) {
-            return bind_fail_with(L, DSYNC_CONFIG, "the program has a handler for this signal, or ignores it");
-        }
-    }
-    atomic_store(&wanted_signal, wanted);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
 /* ---- guards ------------------------------------------------------------------------------------------------------------ */
-
-/* Takes the slot out of the handler's sight. */
-static lua_State *hide(slot *one) {
-    lua_State *L = atomic_exchange(&one->L, NULL);
-    if (atomic_load(&one->thread) != (int)gettid()) {
-        while (atomic_load(&one->busy)) {
-        }
-    }
-    atomic_store(&one->thread, 0);
-    return L;
-}
 
 /* Whether the lock was lost meanwhile. `collected`: nobody can run in its coroutine any more. */
 static bool finish(guard *g, lua_State *L, bool collected) {
-    slot *one = g->slot;
+    bind_slot *one = g->slot;
     if (one == NULL) {
         return false;
     }
     g->slot = NULL;
-    bool lost = rung(one);
-    lua_State *guarded = hide(one);
+    bool lost = bind_slot_rung(one);
+    lua_State *guarded = bind_slot_hide(one);
     bool shared = one->hooks != guarded;
     if (!collected || shared) {
-        disarm(one, shared ? L : guarded);
+        bind_slot_disarm(one, shared ? L : guarded);
     }
     one->armed = 0;
     dsync_alarm_free(atomic_exchange(&one->alarm, NULL));
-    give_slot(one);
+    bind_slot_give(one);
     return lost;
 }
 
@@ -376,16 +70,16 @@ static int guard_finish(lua_State *L) {
 /* guard:lost() -> whether the lock was lost since. */
 static int guard_lost(lua_State *L) {
     const guard *g = check_guard(L);
-    lua_pushboolean(L, g->slot != NULL && rung(g->slot));
+    lua_pushboolean(L, g->slot != NULL && bind_slot_rung(g->slot));
     return 1;
 }
 
-/* guard:arm(): after a loss that no signal told. */
+/* guard:bind_slot_arm(): after a loss that no signal told. */
 static int guard_arm(lua_State *L) {
     const guard *g = check_guard(L);
     lua_State *guarded = g->slot != NULL ? atomic_load(&g->slot->L) : NULL;
-    if (guarded != NULL && rung(g->slot)) {
-        arm(g->slot, guarded);
+    if (guarded != NULL && bind_slot_rung(g->slot)) {
+        bind_slot_arm(g->slot, guarded);
     }
     return 0;
 }
@@ -421,6 +115,8 @@ static int guard_call(lua_State *L) {
 }
 #endif
 
+/* ---- making ------------------------------------------------------------------------------------------------------------- */
+
 static void push_guards(lua_State *L) {
     lua_getfield(L, LUA_REGISTRYINDEX, GUARDS);
     if (!lua_istable(L, -1)) {
@@ -449,23 +145,9 @@ static void keep_things(lua_State *L) {
     bind_set_anchor(L, -2);
 }
 
-static void publish(slot *one, lua_State *L, bool shared) {
-    one->number = atomic_fetch_add(&last_number, 1) + 1;
-    one->armed = 0;
-    one->keeps_hook = false;
-    one->grace_until_ns = 0;
-    one->hooks = shared ? lua_topointer(L, LUA_REGISTRYINDEX) : L;
-    atomic_store(&one->busy, 0);
-    atomic_store(&one->L, L);
-    atomic_store(&one->thread, (int)gettid());
-    if (rung(one)) {
-        arm(one, L);
-    }
-}
-
 /* lock:guard(make_error, own, shared) -> guard of the running coroutine, whether a signal will tell; or nil, message, code.
- * make_error() returns what is raised; `own` names dsync's own sources, own/... and
- * own.lua, which are spared; `shared`: one hook for all coroutines. */
+ * make_error() returns what is raised; `own` names the sources that are spared, own, own.lua and own/...; `shared`: one hook
+ * for all coroutines. */
 int bind_guard(lua_State *L, dsync_lock *lock) {
     luaL_checktype(L, 2, LUA_TFUNCTION);
     size_t own_size = 0;
@@ -479,7 +161,7 @@ int bind_guard(lua_State *L, dsync_lock *lock) {
     lua_setmetatable(L, -2);
     keep_things(L);
 
-    slot *one = take_slot();
+    bind_slot *one = bind_slot_take();
     if (one == NULL) {
         return bind_fail_with(L, DSYNC_RESOURCE, "out of memory");
     }
@@ -491,7 +173,7 @@ int bind_guard(lua_State *L, dsync_lock *lock) {
     lua_pushvalue(L, -2);
     lua_rawset(L, 5);
 
-    int signo = signal_for_thread();
+    int signo = bind_guard_signal_here();
     dsync_error error = {0};
     dsync_alarm *alarm = dsync_alarm_new(lock, signo, &error);
     if (alarm == NULL) {
@@ -499,7 +181,7 @@ int bind_guard(lua_State *L, dsync_lock *lock) {
         return bind_fail(L, &error);
     }
     atomic_store(&one->alarm, alarm);
-    publish(one, L, shared);
+    bind_slot_publish(one, L, shared);
     lua_pushboolean(L, signo != 0);
     return 2;
 }
@@ -510,9 +192,9 @@ static lua_State *thread_or_self(lua_State *L, int index) {
 }
 
 /* What ran in `from` goes on in `to`. */
-static void move(lua_State *L, slot *one, lua_State *to) {
-    lua_State *from = hide(one);
-    disarm(one, from);
+static void move(lua_State *L, bind_slot *one, lua_State *to) {
+    lua_State *from = bind_slot_hide(one);
+    bind_slot_disarm(one, from);
     lua_getfield(L, LUA_REGISTRYINDEX, GUARDS);
     lua_pushlightuserdata(L, one);
     lua_rawget(L, -2);
@@ -523,23 +205,18 @@ static void move(lua_State *L, slot *one, lua_State *to) {
     }
     lua_setfield(L, -2, "coroutine");
     lua_pop(L, 3);
-    one->hooks = to;
-    atomic_store(&one->L, to);
-    atomic_store(&one->thread, (int)gettid());
-    if (rung(one)) {
-        arm(one, to);
-    }
+    bind_slot_move(one, to);
 }
 
 /* guard_move(from, to): the guards of one coroutine now guard another, which it runs inside itself; nil is the running
  * one. Only for Lua 5.1, where a protected call that may yield needs a coroutine of its own. */
 int bind_guard_move(lua_State *L) {
-    if (atomic_load(&slots_used) == 0) {
+    if (!bind_slot_any()) {
         return 0;
     }
     lua_State *from = thread_or_self(L, 1);
     lua_State *to = thread_or_self(L, 2);
-    for (slot *one = atomic_load(&slots); one != NULL; one = one->next) {
+    for (bind_slot *one = bind_slots(); one != NULL; one = one->next) {
         if (atomic_load(&one->L) == from) {
             move(L, one, to);
         }
@@ -548,7 +225,9 @@ int bind_guard_move(lua_State *L) {
 }
 
 static const luaL_Reg guard_methods[] = {
-    {"finish", guard_finish}, {"lost", guard_lost}, {"arm", guard_arm},
+    {"finish", guard_finish},
+    {"lost", guard_lost},
+    {"arm", guard_arm},
 #if LUA_VERSION_NUM >= 502
     {"call", guard_call},
 #endif

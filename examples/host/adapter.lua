@@ -33,14 +33,17 @@ Waiter.__index = Waiter
 
 function Waiter:wait(timeout)
   if not self.woken then
-    local co, timer = current(), nil
-    timer = timeout and host.after(timeout, function()
-      timer = nil
-      if parked[self] == co then
-        parked[self] = nil
-        resume(co)
-      end
-    end)
+    local co = current()
+    local timer
+    if timeout then
+      timer = host.after(timeout, function()
+        timer = nil
+        if parked[self] == co then
+          parked[self] = nil
+          resume(co)
+        end
+      end)
+    end
     parked[self] = co
     coroutine.yield()
     if timer then

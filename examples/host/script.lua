@@ -1,4 +1,4 @@
--- script.lua: what host.c runs in each of its threads: three coroutines take turns under one lock, while the loop goes on.
+-- script.lua: what host.c runs in each of its threads: three coroutines take turns under one lock.
 
 local here = arg and arg[0] or "examples/host/script.lua"
 package.path = here:gsub("[^/]*$", "") .. "?.lua;examples/host/?.lua;lua/?.lua;" .. package.path

@@ -1,4 +1,4 @@
--- errors.lua: programming errors that point at the caller's line, and the error objects of lock:check() and lock:guard().
+-- errors.lua: programming errors that point at the caller's line, and the error objects of lock:check and lock:guard.
 --
 -- Expected outcomes are not errors: they are returned as nil, message, code. Nothing here knows of locks.
 

@@ -1,9 +1,8 @@
 -- guard.lua: lock:guard(fn, ...): runs fn, and stops it when the lock is lost.
 --
--- guard.c interrupts what is busy; here waits of dsync inside fn are ended, and results and errors sorted out. A frame is
--- one guard under way; frames of one coroutine are chained by `outer`.
+-- guard.c interrupts what is busy; here waits of dsync inside fn are ended, and results and errors sorted out. A frame
+-- is one guard under way; frames of one coroutine are chained by `outer`.
 
-local core = require "dsync.core"
 local errors = require "dsync.errors"
 local protect = require "dsync.protect"
 
@@ -13,6 +12,8 @@ local coroutine, error, pairs, rawequal, rawget, setmetatable, type =
 local guard = {}
 
 local SHARED_HOOK = type(rawget(_G, "jit")) == "table" -- LuaJIT has one debug hook for all coroutines
+-- Where the hook raises nothing: in all of dsync, or, in a program that has renamed its files, at least in this one.
+local OWN = errors.own or debug.getinfo(1, "S").source
 local MAIN = {} -- stands for the main program, which is no coroutine in Lua 5.1
 
 -- Coroutine -> its innermost frame, which refers to the coroutine and is kept by its stack.
@@ -120,7 +121,7 @@ function guard.run(self, fn, ...)
     local reason, message = self:_loss()
     return errors.failure(message, "lost", self, reason)
   end
-  local one, message, code = self._core:guard(make_error, errors.own, SHARED_HOOK)
+  local one, message, code = self._core:guard(make_error, OWN, SHARED_HOOK)
   if not one then
     return nil, message, code
   end

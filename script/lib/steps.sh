@@ -8,7 +8,7 @@
 
 begin_steps() {
     step_folder=$1
-    steps_at_once=${JOBS:-2}
+    steps_at_once=${JOBS:-3}
     steps_skipped=0
     rm -rf "$step_folder"
     mkdir -p "$step_folder"
@@ -50,9 +50,14 @@ _steps_left() {
 }
 
 end_steps() {
-    local passed=0 failed=0 left result p f s
+    local passed=0 failed=0 left result p f s try
     wait
-    left=$(_steps_left)
+    # What cleans up behind a step that has just ended may take a moment.
+    for try in 1 2 3 4 5; do
+        left=$(_steps_left)
+        [ -z "$left" ] && break
+        sleep "$try"
+    done
     if [ -n "$left" ]; then
         printf 'processes left behind:\n%s\n' "$left"
         failed=1

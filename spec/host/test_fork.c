@@ -37,13 +37,12 @@ static const char *const dead_handles =
     "assert(value == nil and code == 'forked', tostring(message))\n"
     "collectgarbage()\n";
 
-static const char *const fresh_client =
-    "local dsync = require 'dsync'\n"
-    "local own = assert(dsync.open 'memory:child')\n"
-    "assert(own:with_lock('a', function(lock)\n"
-    "  return lock:guard(function() return lock:held() end)\n"
-    "end))\n"
-    "assert(own:close())\n";
+static const char *const fresh_client = "local dsync = require 'dsync'\n"
+                                        "local own = assert(dsync.open 'memory:child')\n"
+                                        "assert(own:with_lock('a', function(lock)\n"
+                                        "  return lock:guard(function() return lock:held() end)\n"
+                                        "end))\n"
+                                        "assert(own:close())\n";
 
 /* Forks; the child runs the checks, closes the state and ends, by _exit or by exit. True when all went well. What it
  * found goes through a pipe: leak checkers have their own idea of its exit code, as what the parent's other threads had is
@@ -85,14 +84,12 @@ static const moment moments[] = {
     {"before anything was asked", "locks = { a = d:lock 'a' }\n"},
     {"holding", "locks = { a = assert(d:lock('a'):acquire()) }\n"},
     {"with callbacks", "locks = { a = assert(d:lock('a'):acquire()):on_revoked(error) }\n"},
-    {"waiting",
-     "locks = { a = assert(d:lock('a'):acquire()), b = d:lock('a') }\n"
-     "op = assert(d._core:lock('a'):acquire {})\n"},
-    {"leading and watching",
-     "locks = { }\n"
-     "elected = assert(d:leader('r'):elect())\n"
-     "watcher = assert(d:watch {})\n"
-     "assert(watcher:next(20))\n"},
+    {"waiting", "locks = { a = assert(d:lock('a'):acquire()), b = d:lock('a') }\n"
+                "op = assert(d._core:lock('a'):acquire {})\n"},
+    {"leading and watching", "locks = { }\n"
+                             "elected = assert(d:leader('r'):elect())\n"
+                             "watcher = assert(d:watch {})\n"
+                             "assert(watcher:next(20))\n"},
     {"released", "locks = { a = assert(d:lock('a'):acquire()) } assert(locks.a:release())\n"},
     {"lost", "locks = { a = assert(d:lock('a', { hold = 0.01 }):acquire()) } dsync.sleep(0.03)\n"},
     {"with an event descriptor", "locks = { a = assert(d:lock('a'):acquire()) } assert(d:fd())\n"},
@@ -146,7 +143,8 @@ static void *hammer(void *argument) {
     lua_State *L = state_new(luaopen_dsync_core);
     CHECK(state_run(L, "d = assert(require 'dsync'.open 'memory:hammer') lock = d:lock 'x'", ""));
     while (atomic_load(&hammering)) {
-        if (!CHECK(state_run(L, "for i = 1, 20 do assert(lock:acquire { wait = 60 }) assert(lock:release()) end", ""))) {
+        if (!CHECK(
+                state_run(L, "for i = 1, 20 do assert(lock:acquire { wait = 60 }) assert(lock:release()) end", ""))) {
             break;
         }
     }
@@ -161,7 +159,8 @@ TEST(a_child_made_while_other_threads_are_busy) {
         REQUIRE(pthread_create(&threads[i], NULL, hammer, NULL) == 0);
     }
     lua_State *L = state_new(luaopen_dsync_core);
-    CHECK(state_run(L, "d = assert(require 'dsync'.open 'memory:hammer') locks = { y = assert(d:lock('y'):acquire()) }", ""));
+    CHECK(state_run(L, "d = assert(require 'dsync'.open 'memory:hammer') locks = { y = assert(d:lock('y'):acquire()) }",
+                    ""));
     for (int i = 0; i < 50; i++) {
         test_case("fork %d", i);
         if (!child_of(L, i % 2 == 0)) {

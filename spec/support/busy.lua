@@ -1,4 +1,4 @@
--- Work without end, for tests of guards. LuaJIT notices a loss at calls that it does not compile: there the work has one.
+-- Work without end, for tests of guards. LuaJIT notices a loss at calls that it does not compile: it gets such calls.
 local dsync = require "dsync"
 
 local busy = {}
