@@ -3,8 +3,8 @@
 --   lua examples/own_loop.lua
 --   DSYNC_URL=etcd://127.0.0.1:2379 lua examples/own_loop.lua
 --
--- The interface is described at the top of dsync/runtime.lua. A loop on poll, epoll or Tarantool's iowait differs only in
--- `turn`.
+-- The interface is described at the top of dsync/runtime.lua. A loop on poll, epoll or Tarantool's iowait differs only
+-- in `turn`.
 
 local dsync = require "dsync"
 local socket = require "socket"

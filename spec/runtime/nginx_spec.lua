@@ -141,7 +141,8 @@ describe("phases of nginx", function()
     server = start {
       http = "lua_code_cache off; init_worker_by_lua_block { require('dsync.runtime.ngx_pump').period = 0.2 }",
       locations = location("/x", "require('dsync.runtime.ngx_pump').period = 0.2 " .. CLIENT
-        .. "local l = assert(client:lock('c'):acquire { wait = 10 }) ngx.sleep(0.01) assert(l:release()) ngx.say('ok')"),
+        .. "local l = assert(client:lock('c'):acquire { wait = 10 })"
+        .. " ngx.sleep(0.01) assert(l:release()) ngx.say('ok')"),
     }
     for _ = 1, 20 do
       local both = finish_all { server:begin "/x", server:begin "/x" }

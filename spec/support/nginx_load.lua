@@ -3,8 +3,8 @@
 --   lua5.4 spec/support/with_server.lua etcd-3.5 lua5.4 spec/support/nginx_load.lua [SECONDS [RELOADS [REQUESTS]]]
 --
 -- Shows that no request outlives its `wait`, that no two ever hold one lock, how long it takes from a release to the
--- next holder, what idle waiting costs, and that reloads leave nothing behind: no process, no descriptor, no key. Prints
--- figures; the exit code is 1 when anything is wrong.
+-- next holder, what idle waiting costs, and that reloads leave nothing behind: no process, no descriptor, no key.
+-- Prints figures; the exit code is 1 when anything is wrong.
 
 package.path = "./?.lua;" .. package.path
 local core = require "dsync.core"

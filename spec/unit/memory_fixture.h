@@ -8,6 +8,9 @@
 #include "test.h"
 
 #define PATH "dsync/lock/a"
+#ifndef MAKE_BACKEND /* local: has the same queues */
+#define MAKE_BACKEND ds_memory_backend
+#endif
 
 /* An answer, with its strings copied. */
 typedef struct answer {
@@ -17,6 +20,7 @@ typedef struct answer {
     unsigned count;
     ds_reply reply;
     char ahead[128], holder_key[128], holder_value[128], holder_path[128], value[128], server[64], next[128];
+    char message[256];
     ds_buf listed; /* "path key=value token holds\n" */
 } answer;
 
@@ -37,6 +41,7 @@ static void on_answer(ds_call *call, const ds_reply *reply) {
     a->count++;
     a->reply = *reply;
     keep_text(a->ahead, sizeof(a->ahead), reply->ahead);
+    keep_text(a->message, sizeof(a->message), reply->message);
     keep_text(a->value, sizeof(a->value), reply->value);
     keep_text(a->server, sizeof(a->server), reply->server);
     keep_text(a->next, sizeof(a->next), reply->next);
@@ -62,7 +67,7 @@ TEST_UNUSED static ds_backend *backend_on(ds_world *world, const char *name, con
     dsync_options options = {.id = id};
     ds_backend_config config = {.options = &options, .endpoints = &name, .endpoint_count = 1};
     dsync_error error;
-    return ds_memory_backend(world, &config, &error);
+    return MAKE_BACKEND(world, &config, &error);
 }
 
 /* A client in a world of its own, without a session. */

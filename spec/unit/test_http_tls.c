@@ -159,7 +159,7 @@ static outcome fetch(const char *origin, const files *with) {
     char ca[64];
     char cert[64];
     char key[64];
-    ds_http_config config = {.connect_timeout_ms = 1500,
+    ds_http_config config = {.connect_timeout_ms = 4000,
                              .tls_ca = in_folder(with->ca, ca, sizeof(ca)),
                              .tls_cert = in_folder(with->cert, cert, sizeof(cert)),
                              .tls_key = in_folder(with->key, key, sizeof(key)),
@@ -171,7 +171,7 @@ static outcome fetch(const char *origin, const files *with) {
     (void)snprintf(copy, sizeof(copy), "%s", origin);
     ds_endpoint endpoint = {.origin = copy};
     ds_http_request request = {
-        .endpoint = &endpoint, .method = "GET", .target = "/", .reply_max = 100000, .timeout_ns = 5 * DS_SECOND};
+        .endpoint = &endpoint, .method = "GET", .target = "/", .reply_max = 100000, .timeout_ns = 15 * DS_SECOND};
     ds_loop *loop = ds_loop_new(&config, &error);
     if (loop == NULL) {
         abort();
