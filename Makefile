@@ -4,6 +4,7 @@
 #   make check      the fast tests; `make test` is everything (script/test does the same on a bare machine)
 #   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
+#   make nginx-load  requests that contend for locks in nginx, and reloads under that load; SHORT=1: some seconds only
 #   make san        unit and conformance tests under AddressSanitizer, ThreadSanitizer and valgrind
 #   make install    PREFIX=/usr/local DESTDIR=
 #
@@ -16,7 +17,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-JOBS ?= 2
+JOBS ?= 3
 CC = gcc
 AR = ar
 PKG_CONFIG ?= pkg-config
@@ -41,7 +42,7 @@ contract_helpers := $(sort $(filter-out $(contract_sources),$(wildcard spec/cont
 example_sources := $(sort $(wildcard examples/*.c))
 host_example_sources := $(sort $(wildcard examples/host/*.c))
 host_sources := $(sort $(wildcard spec/host/test_*.c))
-c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/host/*.[ch] bench/*.[ch]) \
+c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/host/*.[ch] bench/*.[ch] proxy/*.[ch]) \
   $(example_sources) $(host_example_sources))
 lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua))
 
@@ -54,8 +55,8 @@ lua_program = $(if $(filter luajit,$(1)),luajit,lua$(1))
 
 # ---- how to compile ---------------------------------------------------------------------------------------------------
 
-dependency_flags := $(shell $(PKG_CONFIG) --cflags libcurl libcjson 2>/dev/null)
-dependency_libs := $(shell $(PKG_CONFIG) --libs libcurl libcjson 2>/dev/null) -lpthread
+dependency_flags := $(shell $(PKG_CONFIG) --cflags libcurl libcjson sqlite3 2>/dev/null)
+dependency_libs := $(shell $(PKG_CONFIG) --libs libcurl libcjson sqlite3 2>/dev/null) -lpthread
 warnings = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror=vla \
   -Werror=implicit-function-declaration
 base_flags = -std=c11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden -fno-common -MMD -MP $(warnings) $(dependency_flags)
@@ -64,10 +65,10 @@ link_flags = -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 # The library's thread may outlive the last reference to it: it must never be unmapped.
 shared_flags = -shared $(link_flags) -Wl,-z,nodelete -Wl,--as-needed
 
-.PHONY: all lib lua unit contract host test test-programs check san lint rockspec format install examples clean
+.PHONY: all lib lua unit contract host sim test test-programs check san lint rockspec format install examples clean
 all: lib lua
 lib: build/libdsync.a build/libdsync.so
-lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so)
+lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/libdsync-$(call lua_program,$(v)).a)
 
 # $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS): the whole build once more in DIR, with other flags.
 define variant
@@ -115,16 +116,20 @@ $(1)/$(call lua_program,$(4))/dsync/core.so: $$(module_sources:csrc/lua/%.c=$(1)
 	$$(Q)$$(CC) $$(shared_flags) $(3) -Wl,--version-script=csrc/lua/exports.map -o $$@ $$(filter-out %.map,$$^) \
 	  $$(dependency_libs) $$(LDFLAGS)
 
-$(call with_lua,$(1)/$(call lua_program,$(4)),$(2),$(3),$(call lua_program,$(4)),$(1)/libdsync.a,host,spec/host)
-$(call with_lua,$(1)/$(call lua_program,$(4)),$(2),$(3),$(call lua_program,$(4)),$(1)/libdsync.a,examples/host,examples/host)
+# The module for hosts that link it in.
+$(1)/libdsync-$(call lua_program,$(4)).a: $$(module_sources:csrc/lua/%.c=$(1)/$(call lua_program,$(4))/obj/%.o)
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
+
+$(call with_lua,$(1),$(2),$(3),$(call lua_program,$(4)),host,spec/host)
+$(call with_lua,$(1),$(2),$(3),$(call lua_program,$(4)),examples/host,examples/host)
 host_$(1) += $$(host_sources:spec/host/%.c=$(1)/$(call lua_program,$(4))/host/%)
 
 -include $$(module_sources:csrc/lua/%.c=$(1)/$(call lua_program,$(4))/obj/%.d)
 endef
 
-# $(call with_lua,DIR,CFLAGS,LDFLAGS,LUA PROGRAM,LIBRARY,TO,FROM): C programs that link the module in, together with Lua.
+# $(call with_lua,DIR,CFLAGS,LDFLAGS,LUA PROGRAM,TO,FROM): C programs that link the module in, together with Lua.
 define with_lua
-$(1)/$(6)/%: $(7)/%.c $$(module_sources:csrc/lua/%.c=$(1)/obj/%.o) $(5)
+$(1)/$(4)/$(5)/%: $(6)/%.c $(1)/libdsync-$(4).a $(1)/libdsync.a
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(base_flags) -Icsrc -Ispec/unit $$(shell $$(PKG_CONFIG) --cflags $(4)) $(2) $$(CFLAGS) $$(link_flags) $(3) \
 	  -o $$@ $$^ $$(shell $$(PKG_CONFIG) --libs $(4)) -ldl $$(dependency_libs) $$(LDFLAGS)
@@ -169,9 +174,16 @@ test: all test-programs examples
 san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
+# Under nginx: SERVER=etcd-3.5, SECONDS, RELOADS and REQUESTS change what is done.
+.PHONY: nginx-load
+nginx-load: build/$(call lua_program,$(check_lua))/dsync/core.so build/luajit/dsync/core.so
+	@script/lib/nginx-load $(or $(SERVER),etcd-3.4) $(or $(SECONDS),$(if $(SHORT),5,60)) $(or $(RELOADS),$(if $(SHORT),5,100)) \
+	  $(or $(REQUESTS),500)
+
 # ---- simulation -------------------------------------------------------------------------------------------------------
 
-# The library's own objects against model servers in virtual time. SEEDS=n FIRST=k runs that many; SEED=k shows one in full.
+# The library's own objects against model servers in virtual time. SEEDS=n FIRST=k runs that many, but at most SECONDS=s;
+# SEED=k shows one in full.
 SEEDS ?= 10000
 FIRST ?= 1
 MODEL ?= etcd
@@ -185,7 +197,7 @@ build/sim/%.o: sim/%.c
 build/sim/sim: $(sim_objects) build/libdsync.a
 	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
 
-build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o
+build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o build/sim/check_claims.o
 	$(Q)$(CC) $(link_flags) -o $@ $^ $(LDFLAGS)
 
 -include $(sim_objects:.o=.d) build/sim/selftest/selftest.d
@@ -194,7 +206,7 @@ sim: build/sim/judge build/sim/sim
 	@build/sim/judge
 	@mkdir -p build/reports
 	@build/sim/sim --model $(MODEL) --commit $$(git rev-parse --short HEAD 2>/dev/null || echo unknown) \
-	  --report build/reports/sim.json $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
+	  --report build/reports/sim.json $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST) $(if $(SECONDS),--seconds $(SECONDS)))
 
 # ---- lint -------------------------------------------------------------------------------------------------------------
 
@@ -221,6 +233,19 @@ rockspec:
 format:
 	@$(CLANG_FORMAT) -i $(c_files)
 
+# ---- campaigns ---------------------------------------------------------------------------------------------------------
+
+# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd]: clients behind a proxy that mistreats them, before a real server.
+.PHONY: proxy
+proxy: build/proxy/campaign
+	@mkdir -p build/reports
+	@lua5.4 proxy/run.lua $(or $(BACKEND),etcd) $< $(or $(FAULTS),1000) $(or $(SEED),1) build/reports/proxy.json
+
+build/proxy/campaign: $(sort $(wildcard proxy/*.c)) $(wildcard proxy/*.h) build/libdsync.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g $(hardening) $(warnings) $(CFLAGS) $(link_flags) -o $@ $(filter %.c,$^) \
+	  build/libdsync.a $(dependency_libs) $(LDFLAGS)
+
 # ---- examples, install, clean -----------------------------------------------------------------------------------------
 
 example_programs := $(example_sources:examples/%.c=build/examples/%) \
@@ -242,6 +267,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 csrc/dsync.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 build/libdsync.a $(DESTDIR)$(PREFIX)/lib/
+	$(foreach v,$(luas),install -m 644 build/libdsync-$(call lua_program,$(v)).a $(DESTDIR)$(PREFIX)/lib/;)
 	install -m 755 build/libdsync.so $(DESTDIR)$(PREFIX)/lib/libdsync.so.$(SOVERSION)
 	ln -sf libdsync.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libdsync.so
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' dsync.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/dsync.pc

@@ -241,6 +241,7 @@ typedef struct ds_backend_config {
 
 /* NULL with `error` filled on bad options or no memory. No I/O happens here. */
 ds_backend *ds_memory_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
+ds_backend *ds_local_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_etcd_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 
 #endif

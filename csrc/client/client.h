@@ -51,21 +51,28 @@ struct dsync_client {
     ds_engine *engine;
     ds_list events;
     _Atomic size_t event_count;
-    bool has_events;   /* the same, for ds_loop_wait */
+    bool has_events; /* the same, for ds_loop_wait */
     size_t notices;
-    int event_fd;      /* -1 until asked for */
-    int event_socket;  /* -1, or our duplicate of the host's */
-    bool signalled;    /* event_fd is readable, a byte was sent to event_socket */
+    int event_fd;     /* -1 until asked for */
+    int event_socket; /* -1, or our duplicate of the host's */
+    bool signalled;   /* event_fd is readable, a byte was sent to event_socket */
     bool want_notices;
-    bool closing;      /* dsync_close was begun */
-    bool closed;       /* the engine has ended */
-    bool confirmed;    /* ... and the server had confirmed it */
+    bool closing;   /* dsync_close was begun */
+    bool closed;    /* the engine has ended */
+    bool confirmed; /* ... and the server had confirmed it */
     bool warned_global;
-    ds_list closers;   /* ops that wait for the end */
+    ds_list closers;      /* ops that wait for the end */
     ds_list in_exit_line; /* of clients that exit() waits for */
 };
 
-typedef enum ds_op_kind { DS_OP_ACQUIRE, DS_OP_RELEASE, DS_OP_REVOKED, DS_OP_REQUEST, DS_OP_CLOSE, DS_OP_READY } ds_op_kind;
+typedef enum ds_op_kind {
+    DS_OP_ACQUIRE,
+    DS_OP_RELEASE,
+    DS_OP_REVOKED,
+    DS_OP_REQUEST,
+    DS_OP_CLOSE,
+    DS_OP_READY
+} ds_op_kind;
 
 struct dsync_op {
     _Atomic int refs; /* the host's and, while pending, the core's */
@@ -76,17 +83,17 @@ struct dsync_op {
     bool done; /* the same as `ended`, under the mutex */
     bool notify;
     dsync_code code;
-    char *message; /* owned unless empty */
-    dsync_lock *lock;  /* a reference, or NULL */
+    char *message;    /* owned unless empty */
+    dsync_lock *lock; /* a reference, or NULL */
     ds_event_node event;
-    ds_list node;      /* REVOKED: in its lock's list */
-    ds_timer timer;    /* REVOKED */
+    ds_list node;   /* REVOKED: in its lock's list */
+    ds_timer timer; /* REVOKED */
     ds_release release;
     ds_request request;
     char *key, *input; /* what request points to */
     ds_list entries;   /* results: ds_listed */
     size_t entry_count;
-    ds_list *last_entry;  /* where dsync_op_entry looked last */
+    ds_list *last_entry; /* where dsync_op_entry looked last */
     size_t last_index;
     char *value;
     size_t value_size;
@@ -119,8 +126,8 @@ struct dsync_lock {
     ds_claim claim;
     ds_waiter waiter;
     dsync_op *acquiring;
-    ds_list revoked; /* ops that wait for the end */
-    ds_list alarms;  /* of the present acquisition */
+    ds_list revoked;              /* ops that wait for the end */
+    ds_list alarms;               /* of the present acquisition */
     ds_event_node *revoked_event; /* made before it is needed */
 };
 

@@ -2,10 +2,12 @@
 # packages.sh: what the build, the tests and the demo need of Debian, and how to get it. Meant to be sourced by bash.
 # "a|b": either will do; the first is what gets installed.
 
-packages_build="make gcc libc6-dev pkg-config|pkgconf libcurl4-openssl-dev libcjson-dev lua5.4 liblua5.4-dev"
+packages_build="make gcc libc6-dev pkg-config|pkgconf libcurl4-openssl-dev libcjson-dev
+  libsqlite3-dev lua5.4 liblua5.4-dev"
 packages_test="$packages_build
   lua5.1 liblua5.1-0-dev lua5.3 liblua5.3-dev luajit|luajit2 libluajit-5.1-dev|libluajit2-5.1-dev
-  lua-busted lua-check lua-socket luarocks clang-format clang-tidy openssl curl python3"
+  lua-busted lua-check lua-socket lua-cqueues lua-luv lua-copas nginx-light|nginx libnginx-mod-http-lua
+  luarocks clang-format clang-tidy openssl ca-certificates python3"
 
 _package_installed() {
     [ "$(dpkg-query -W -f '${Status}' "$1" 2>/dev/null)" = "install ok installed" ]

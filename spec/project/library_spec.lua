@@ -60,7 +60,7 @@ describe("make install", function()
     local flags = "$(PKG_CONFIG_PATH=" .. prefix .. "/lib/pkgconfig pkg-config --cflags --libs dsync)"
     sh(("cd %s && gcc -Wall -Werror -o shared main.c %s"):format(prefix, flags))
     assert.equal("memory\n", sh(("LD_LIBRARY_PATH=%s/lib %s/shared"):format(prefix, prefix)))
-    sh(("cd %s && gcc -Iinclude -o static main.c lib/libdsync.a -lcurl -lcjson -lpthread"):format(prefix))
+    sh(("cd %s && gcc -Iinclude -o static main.c lib/libdsync.a -lcurl -lcjson -lsqlite3 -lpthread"):format(prefix))
     assert.equal("memory\n", sh(prefix .. "/static"))
     assert.equal("function\n", sh(("LUA_PATH='%s/share/lua/5.4/?.lua' LUA_CPATH='%s/lib/lua/5.4/?.so' lua5.4 -e "
       .. "'print(type(require(\"dsync\").open))'"):format(prefix, prefix)))

@@ -1,0 +1,390 @@
+/* local.h: the parts of the local: backend among themselves.
+ *
+ * The "server" is a SQLite file that all processes of one host open. A store is this process's end of it: one connection,
+ * shared by all clients of the process that name the same path, and guarded by one mutex. Every change is one
+ * transaction, made on the thread of whoever asked for it, and gets one revision, which is also the token of an entry made
+ * in it. A client (ds_local) is a ds_backend bound to one world.
+ *
+ * Beside the database file F there is a folder F-clients with
+ *   gate       a byte that is locked around each writing transaction, so that SQLite's own locks are hardly ever contended;
+ *   ID.alive   a file on which one process holds a POSIX lock as long as it lives. The kernel lets go of it at the end of
+ *              the process, whatever forked children do, and in whatever namespaces it and the others are;
+ *   ID.wake    that process's datagram socket, while somebody in it watches anything.
+ *
+ * POSIX locks have a trap: closing any descriptor of a file drops all locks of the process on it. So a process never opens
+ * its own ID.alive again, nor the database by itself.
+ *
+ * Everything in a store is guarded by its mutex, except what is marked. Order: registry, then one store; nothing is called
+ * with a store's mutex held that could take another one, but `notify` of a world.
+ *
+ * Holds no behaviour; not seen outside local*.c.
+ */
+#ifndef DS_LOCAL_H
+#define DS_LOCAL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "../base/buf.h"
+#include "backend.h"
+
+#define LOC_PEERS_MAX 64
+#define LOC_DEAD_MAX 256
+#define LOC_BUCKETS 256
+
+typedef enum loc_sql {
+    LOC_BEGIN,
+    LOC_BEGIN_WRITE,
+    LOC_COMMIT,
+    LOC_ROLLBACK,
+    LOC_META,
+    LOC_META_SET,
+    LOC_RESERVE,
+    LOC_SESSION,
+    LOC_SESSION_ADD,
+    LOC_SESSION_RENEW,
+    LOC_SESSION_EPOCH,
+    LOC_SESSION_DROP,
+    LOC_SESSION_EXPIRED,
+    LOC_SESSION_NEXT,
+    LOC_SESSION_OF,
+    LOC_ENTRY_FIRST,
+    LOC_ENTRY_BEFORE,
+    LOC_ENTRY_BEHIND,
+    LOC_ENTRY_TOKEN,
+    LOC_ENTRY_NONCE,
+    LOC_ENTRY_VALUE,
+    LOC_ENTRY_ADD,
+    LOC_ENTRY_WRITE,
+    LOC_ENTRY_DROP,
+    LOC_ENTRY_OF,
+    LOC_DATA,
+    LOC_DATA_PUT,
+    LOC_DATA_DROP,
+    LOC_LIST_QUEUE,
+    LOC_LIST_TREE,
+    LOC_CLIENTS,
+    LOC_CLIENT,
+    LOC_CLIENT_ADD,
+    LOC_CLIENT_DROP,
+    LOC_OBSERVERS,
+    LOC_OBSERVER_ADD,
+    LOC_OBSERVER_DROP,
+    LOC_OBSERVER_DROP_OF,
+    LOC_OBSERVER_COUNT,
+    LOC_CHANGE_ADD,
+    LOC_CHANGES,
+    LOC_CHANGE_TRIM,
+    LOC_BROKEN,
+    LOC_BROKEN_ADD,
+    LOC_BROKEN_TRIM,
+    LOC_SQL_COUNT
+} loc_sql;
+
+/* The one row that every transaction reads. */
+typedef struct loc_meta {
+    int64_t revision;
+    int64_t reserved;       /* revisions up to here are safe to use: no crash of the host can give them out again */
+    int64_t next_expiry_ns; /* no session ends before this time */
+    int64_t observers;      /* rows of that table: with none, changes are not logged */
+    int64_t logged;         /* number of the last change that was */
+    int64_t era;            /* counts boots of the host */
+} loc_meta;
+
+/* An entry as found. Its path is the caller's. */
+typedef struct loc_entry {
+    int64_t token;
+    int64_t session; /* id: the lease's nonce */
+    int64_t client;  /* id of the process */
+    int64_t nonce;
+    int64_t modified;
+} loc_entry;
+
+typedef struct loc_session {
+    int64_t id, client, ttl_ms, epoch, created;
+} loc_session;
+
+/* Somebody to be told after the commit. `mark` says what has changed. */
+typedef struct loc_wake {
+    int64_t client;
+    uint64_t mark;
+} loc_wake;
+
+#define LOC_MARK_ALL 0 /* anything may have */
+#define LOC_MARK_LOG 1 /* something was logged; also: whoever observes should look */
+
+/* Another process that somebody here waits for. */
+typedef struct loc_peer {
+    int64_t client;
+    int pidfd;
+    unsigned watches;
+} loc_peer;
+
+/* The thread that listens to the kernel for a store, and what it listens to. */
+typedef struct loc_store loc_store;
+typedef struct loc_bell {
+    loc_store *store;               /* a reference, while it runs */
+    bool running, closed;           /* closed: it frees itself, or whoever closes it does */
+    int control, socket, folder;    /* eventfd, datagrams, inotify; -1: cannot be had */
+    bool cares;                     /* it knows that somebody waits for another process */
+    int64_t deaf_until_ns;          /* the folder speaks at every write of anybody: it is listened to now and then */
+    int retired[2 * LOC_PEERS_MAX]; /* pidfds to be closed */
+    size_t retired_count;
+} loc_bell;
+
+struct loc_store {
+    ds_list in_registry;
+    unsigned users;        /* guarded by the registry's mutex */
+    _Atomic unsigned refs; /* the registry's, and one of each thread */
+    char *path;            /* as asked for, absolute */
+    bool by_default;
+    pid_t process;
+    pthread_mutex_t mutex;
+    ds_world *world; /* of the client whose thread has the mutex; NULL: no client's */
+
+    sqlite3 *db; /* NULL: not open */
+    sqlite3_stmt *sql[LOC_SQL_COUNT];
+    char *file; /* canonical path of the database */
+    dev_t device;
+    ino_t inode;
+    int folder, gate, alive, sender; /* descriptors, or -1 */
+    int64_t client;                  /* id of this process here */
+    char identity[48];               /* of this process on the host: pid and start time */
+    int64_t era;                     /* in which it was opened */
+    bool stale;                      /* to be opened anew */
+    loc_meta meta;                   /* as of the last transaction */
+    bool writing, changed;
+    int64_t now_ns; /* of this transaction */
+    int frames;     /* in the write-ahead log after the last commit */
+    int fold_at;    /* when there are so many, it is time for a checkpoint */
+    int failure;    /* SQLite's code of the first failure of this transaction; sticky */
+    dsync_error fault;
+    ds_class fault_class;
+    loc_wake *wakes;
+    size_t wake_count, wake_capacity;
+    ds_buf scratch;
+
+    ds_list clients;
+    ds_list buckets[LOC_BUCKETS]; /* loc_watch by mark */
+    ds_list observing;            /* loc_watch: those of subtrees and of keys that are nobody's here */
+    size_t watch_count, foreign_count;
+    int64_t dead[LOC_DEAD_MAX]; /* processes whose sessions are to be ended */
+    size_t dead_count, reaped;  /* reaped: in this transaction */
+    loc_peer peers[LOC_PEERS_MAX];
+    size_t peer_count;
+    loc_bell *bell; /* NULL: none was needed yet */
+};
+
+/* A call whose answer is on its way. */
+typedef struct ds_local ds_local;
+typedef struct loc_op {
+    ds_list node; /* in the client's free list, else in none */
+    ds_local *local;
+    ds_reply reply;
+    ds_peer holder;
+    ds_peer *peers; /* owned */
+    ds_buf text;    /* what the reply's pointers point into */
+    char message[480];
+    ds_lease *lease; /* open */
+    int64_t created; /* open */
+} loc_op;
+
+struct ds_local {
+    ds_backend base;
+    loc_store *store;
+    pid_t process; /* a forked child leaves the store alone */
+    char *id;      /* this node's name, for evict */
+    char *address; /* "local:/path" */
+    ds_list free_ops;
+    size_t free_count;
+    int64_t told;   /* revision of the last answer given */
+    unsigned busy;  /* its owner's code is running below us: local must stay */
+    bool destroyed; /* free it when that has ended */
+    ds_timer timer; /* the next look that nothing else causes */
+    ds_list batch;  /* loc_watch with news being delivered; the client's thread's */
+    ds_list in_store;
+    ds_list watches; /* loc_watch */
+    size_t watch_count, foreign_count, blind_count;
+    ds_task task; /* posted or notified while `notified` */
+    bool notified;
+};
+
+/* ---- local_path.c: where the database is; no state ------------------------------------------------------------------- */
+
+/* The absolute path of what a URL names; "" is the user's default. False: error filled. */
+bool loc_path_choose(const char *given, char **path, bool *by_default, dsync_error *error);
+/* Makes what is missing, refuses what cannot be trusted, and opens store->folder and store->gate. Fills file, device,
+ * inode; `*fresh`: the file was made just now. */
+bool loc_path_prepare(loc_store *store, bool *fresh, dsync_error *error);
+bool loc_path_moved(const loc_store *store); /* the file is no longer under its name */
+/* DSYNC_CONFIG or DSYNC_RESOURCE, by errno. */
+dsync_code loc_path_error(dsync_error *error, int number, const char *what, const char *path);
+
+/* ---- local_db.c: the connection; the gate is held --------------------------------------------------------------------- */
+
+bool loc_db_open(loc_store *store); /* false: store->fault */
+void loc_db_close(loc_store *store);
+
+/* ---- local_sql.c -------------------------------------------------------------------------------------------------------- */
+
+bool loc_sql_prepare(loc_store *store);
+sqlite3_stmt *loc_sql_use(loc_store *store, loc_sql which); /* ready to be bound */
+bool loc_sql_row(loc_store *store, sqlite3_stmt *sql);      /* false: no more rows, or failed; it is over then */
+void loc_sql_over(sqlite3_stmt *sql);                       /* of which more rows may have come */
+bool loc_sql_run(loc_store *store, sqlite3_stmt *sql);      /* one that has no rows */
+bool loc_sql_text(loc_store *store, const char *text);      /* outside of transactions; false: store->fault */
+bool loc_sql_ask(loc_store *store, const char *text, int64_t *number, char *word, size_t size);
+void loc_fail(loc_store *store, int failure); /* this transaction comes to nothing */
+bool loc_sql_fault(loc_store *store, int result);
+bool loc_fault(loc_store *store, ds_class outcome, dsync_code code, const char *message); /* false, for return */
+
+/* ---- local_tx.c: with the mutex held ------------------------------------------------------------------------------------ */
+
+/* The gate, if `write`, and the transaction are this store's until loc_commit, which is called exactly once if this
+ * returns true. False: store->fault says why. */
+bool loc_begin(loc_store *store, bool write);
+/* Makes it so, or nothing of it: false. Tells whom it concerns. */
+bool loc_commit(loc_store *store);
+/* The same while the gate is held already, telling nobody. */
+bool loc_tx_begin(loc_store *store, bool write);
+bool loc_tx_end(loc_store *store);
+void loc_tell(loc_store *store); /* after a commit, without the gate */
+
+/* ---- local_gate.c ------------------------------------------------------------------------------------------------------- */
+
+bool loc_gate_take(loc_store *store); /* false: store->fault */
+void loc_gate_give(loc_store *store);
+void loc_checkpoint(loc_store *store); /* between transactions */
+
+/* ---- local_store.c: the stores of the process ------------------------------------------------------------------------- */
+
+loc_store *loc_store_get(const char *path, bool by_default); /* NULL: out of memory */
+void loc_store_put(loc_store *store, ds_world *world);
+void loc_store_unref(loc_store *store);
+void loc_lock(loc_store *store, ds_world *world);
+void loc_unlock(loc_store *store);
+bool loc_store_ready(loc_store *store); /* opens it if need be; false: store->fault */
+void loc_store_close(loc_store *store); /* the connection and all that goes with it; the store stays */
+
+/* ---- local_session.c: inside a writing transaction ---------------------------------------------------------------------- */
+
+bool loc_session_find(loc_store *store, int64_t id, loc_session *out); /* in any transaction */
+void loc_session_open(loc_store *store, const ds_lease *lease, loc_session *out);
+void loc_session_renew(loc_store *store, const loc_session *session);
+void loc_session_advance(loc_store *store, loc_session *session, uint64_t next_epoch);
+void loc_session_end(loc_store *store, int64_t id);
+void loc_client_end(loc_store *store, int64_t client); /* the process is gone: its sessions, its row, its files */
+void loc_expire(loc_store *store);
+
+/* ---- local_rows.c: inside a writing transaction ------------------------------------------------------------------------- */
+
+int64_t loc_touch(loc_store *store); /* something changes: the revision at which it does */
+bool loc_entry_find(loc_store *store, const ds_entry *wanted, loc_entry *out);
+bool loc_entry_at(loc_store *store, loc_sql which, const char *path, int64_t key, loc_entry *out); /* LOC_ENTRY_... */
+void loc_entry_add(loc_store *store, const ds_entry *wanted, const loc_session *session, loc_entry *out);
+void loc_entry_drop(loc_store *store, const char *path, const loc_entry *entry);
+void loc_entry_write(loc_store *store, const char *path, const loc_entry *entry, const void *value, size_t size);
+void loc_data_put(loc_store *store, const char *key, const void *value, size_t size);
+void loc_data_drop(loc_store *store, const char *key);
+void loc_broken_note(loc_store *store, const char *path, const loc_entry *entry, const void *value, size_t size);
+void loc_observe(loc_store *store, const char *path, bool on);
+void loc_count_observers(loc_store *store);
+void loc_wake_observers(loc_store *store);
+
+/* Who is told, and what, once this transaction is committed. */
+void loc_wake_later(loc_store *store, int64_t client, uint64_t mark);
+
+/* ---- local_key.c: keys and what is behind them ------------------------------------------------------------------------- */
+
+typedef enum loc_kind { LOC_KEY_ENTRY, LOC_KEY_SESSION, LOC_KEY_DATA } loc_kind;
+
+typedef struct loc_key {
+    loc_kind kind;
+    size_t path_size;       /* LOC_KEY_ENTRY: of the queue's path, at the key's beginning */
+    int64_t session, nonce; /* LOC_KEY_ENTRY; LOC_KEY_SESSION: session */
+} loc_key;
+
+/* What is there under a key. */
+typedef struct loc_found {
+    bool exists;
+    int64_t token, modified, client;
+} loc_found;
+
+void loc_key_read(const char *key, loc_key *out);
+uint64_t loc_key_mark(const char *key, const loc_key *parsed);
+uint64_t loc_mark(int64_t number); /* of an entry's nonce, a session's id */
+int64_t loc_nonce(const char *hex);
+void loc_key_entry(ds_buf *out, const char *path, int64_t session, int64_t nonce);
+void loc_key_session(ds_buf *out, const char *prefix, int64_t id);
+/* `token` of an entry that was seen before, or 0. */
+void loc_key_find(loc_store *store, const char *key, const loc_key *parsed, int64_t token, loc_found *out);
+/* Its value now (or, of an entry that was evicted, its last one) is appended. */
+void loc_key_value(loc_store *store, const char *key, const loc_key *parsed, int64_t token, ds_buf *out);
+
+/* ---- local_list.c ------------------------------------------------------------------------------------------------------ */
+
+void loc_list(loc_store *store, loc_op *op, const ds_list_spec *spec);
+/* reply.ahead (unless NULL) and reply.holder. */
+void loc_describe(loc_store *store, loc_op *op, const char *path, const loc_entry *ahead, const loc_entry *holder);
+
+/* ---- local_peer.c: processes, alive and dead ---------------------------------------------------------------------------- */
+
+bool loc_alive_make(loc_store *store); /* this process's file, locked; false: store->fault */
+void loc_alive_remove(loc_store *store);
+void loc_files_remove(const loc_store *store, int64_t client);
+bool loc_files_sweep(loc_store *store);             /* those of no living process; false: one lives */
+bool loc_is_dead(loc_store *store, int64_t client); /* for certain; in any transaction */
+bool loc_any_dead(loc_store *store);                /* looks at all processes and marks the dead; in any transaction */
+void loc_mark_dead(loc_store *store, int64_t client);  /* the next writing transaction ends it */
+void loc_reap(loc_store *store);                       /* that does this */
+bool loc_peer_watch(loc_store *store, int64_t client); /* false: its death will not be told, so ask now and then */
+void loc_peer_unwatch(loc_store *store, int64_t client);
+void loc_peer_forget(loc_store *store, loc_peer *peer);
+
+/* ---- local_bell.c ------------------------------------------------------------------------------------------------------- */
+
+bool loc_bell_start(loc_store *store); /* false: nothing will ring; whoever watches looks by himself */
+void loc_bell_kick(loc_store *store);  /* what it waits for has changed */
+void loc_bell_stop(loc_store *store);
+void loc_ring(loc_store *store, int64_t client, uint64_t mark); /* another process's */
+
+/* ---- local_watch.c ------------------------------------------------------------------------------------------------------ */
+
+void loc_client_join(ds_local *local);
+void loc_client_hush(ds_local *local); /* nobody is called any more */
+void loc_client_part(ds_local *local);
+void loc_mark_watches(loc_store *store, uint64_t mark); /* those that this may concern look again */
+void loc_mark_waiting(loc_store *store);                /* all that wait for other processes do */
+void loc_watches_again(loc_store *store);               /* another database: they end, and begin again */
+bool loc_watch_start(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec);
+void loc_watch_stop(ds_backend *backend, ds_watch *watch);
+
+/* ---- local.c ----------------------------------------------------------------------------------------------------------- */
+
+ds_local *loc_client_of(ds_backend *backend);
+/* Begins a call, locks the store and begins a transaction. NULL: it cannot be, that is what will be answered, and nothing
+ * is locked. */
+loc_op *loc_call_begin(ds_local *local, ds_call *call, bool write);
+void loc_call_end(ds_local *local, loc_op *op);
+void loc_say_lost(loc_op *op);
+void loc_say_fault(loc_op *op); /* store->fault, whatever else the call had to say */
+void loc_say_live(loc_op *op, const loc_session *session);
+void loc_client_idle(ds_local *local); /* after the owner's code has run */
+
+/* ---- local_calls.c: as in ds_backend_ops ------------------------------------------------------------------------------- */
+
+void loc_call_enter(ds_backend *backend, ds_call *call, const ds_entry *wanted, bool only_try);
+void loc_call_check(ds_backend *backend, ds_call *call, const ds_entry *wanted);
+void loc_call_leave(ds_backend *backend, ds_call *call, const ds_entry *wanted);
+void loc_call_swap(ds_backend *backend, ds_call *call, const ds_entry *old, const ds_entry *fresh);
+void loc_call_withdraw(ds_backend *backend, ds_call *call, const ds_lease *lease, const ds_entry *const *entries,
+                       size_t count, uint64_t next_epoch);
+void loc_call_write(ds_backend *backend, ds_call *call, const ds_write *write);
+void loc_call_evict(ds_backend *backend, ds_call *call, const char *path, int64_t token);
+void loc_call_get(ds_backend *backend, ds_call *call, const char *key);
+void loc_call_list(ds_backend *backend, ds_call *call, const ds_list_spec *spec);
+
+#endif
