@@ -9,6 +9,7 @@ One request per line, one answer per line: fields separated by tabs, with \\ tab
 answer is "ok", "timeout", "eof" or "error".
 """
 import collections
+import glob
 import os
 import random
 import select
@@ -200,7 +201,22 @@ class Rig:
         if child.process.poll() is not None:
             return ("eof",)
         os.kill(child.pid, getattr(signal, "SIG" + name))
+        if name == "STOP":
+            self.until_stopped(child.pid)
         return ("ok",)
+
+    @staticmethod
+    def until_stopped(pid):
+        """The signal is sent, but threads on other processors run on for a moment: waits until each has stopped."""
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            try:
+                stats = [open(path).read() for path in glob.glob("/proc/%d/task/*/stat" % pid)]
+            except OSError:
+                continue
+            if all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats):
+                return
+            time.sleep(0.001)
 
     def do_wait(self, number, timeout):
         process, end = self.children[number].process, time.monotonic() + float(timeout)
