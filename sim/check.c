@@ -155,7 +155,7 @@ static void gone_from(chk *c, const chk_event *e, chk_claim *claim) {
     bool exempt = claim->exempt_ns != CHK_NO_TIME || c->restores > 0;
     if (chk_believes(claim, e->at_ns) && !exempt) {
         chk_broke(c, CHK_OUTSIDE_RECORD,
-                  "client %u chk_believes to hold lock %u (token %lld) for %.3f s more, but its entry has %s",
+                  "client %u believes to hold lock %u (token %lld) for %.3f s more, but its entry has %s",
                   claim->client, claim->lock, (long long)claim->token, (double)(claim->until_ns - e->at_ns) / 1e9,
                   e->cause == CHK_EXPIRED ? "expired" : "been removed by itself");
     } else if (e->cause == CHK_EXPIRED && !claim->told && !claim->released &&
@@ -275,7 +275,7 @@ static void check_claim(chk *c, const chk_claim *claim, int64_t now, bool end) {
     int64_t since = c->calm_ns > claim->exempt_ns ? c->calm_ns : claim->exempt_ns;
     if (claim->exempt_ns != CHK_NO_TIME && c->calm_ns != CHK_NO_TIME && !claim->dead && chk_believes(claim, now) &&
         now - since > CHK_EXEMPT_NS) {
-        chk_broke(c, CHK_EXEMPT_TOO_LONG, "client %u still chk_believes to hold lock %u (token %lld), which is gone",
+        chk_broke(c, CHK_EXEMPT_TOO_LONG, "client %u still believes to hold lock %u (token %lld), which is gone",
                   claim->client, claim->lock, (long long)claim->token);
     }
 }

@@ -14,7 +14,7 @@ static chk_claim *claim_of(const chk *c, uint64_t number) {
 void chk_check_limit(chk *c, const chk_claim *claim) {
     if (claim->until_ns > claim->exempt_until_ns) {
         chk_broke(c, CHK_EXEMPT_TOO_LONG,
-                  "client %u chk_believes to hold lock %u (token %lld) for %.3f s too long: its session is gone",
+                  "client %u believes to hold lock %u (token %lld) for %.3f s too long: its session is gone",
                   claim->client, claim->lock, (long long)claim->token,
                   (double)(claim->until_ns - claim->exempt_until_ns) / 1e9);
     }
@@ -42,18 +42,17 @@ static void check_overlap(chk *c, const chk_claim *fresh, int64_t now) {
 static void check_record(chk *c, chk_claim *claim, int64_t now) {
     const chk_entry *entry = chk_entry_of(c, claim->lock, claim->token);
     if (entry == NULL) {
-        chk_broke(c, CHK_OUTSIDE_RECORD,
-                  "client %u chk_believes to hold lock %u with token %lld, which was never there", claim->client,
-                  claim->lock, (long long)claim->token);
+        chk_broke(c, CHK_OUTSIDE_RECORD, "client %u believes to hold lock %u with token %lld, which was never there",
+                  claim->client, claim->lock, (long long)claim->token);
     } else if (entry->gone && entry->cause == CHK_TAKEN) {
         claim->exempt_ns = entry->gone_ns;
         claim->exempt_until_ns = entry->limit_ns;
         chk_check_limit(c, claim);
     } else if (entry->gone && c->restores == 0 && chk_believes(claim, now)) {
-        chk_broke(c, CHK_OUTSIDE_RECORD, "client %u chk_believes to hold lock %u with token %lld, which is gone",
+        chk_broke(c, CHK_OUTSIDE_RECORD, "client %u believes to hold lock %u with token %lld, which is gone",
                   claim->client, claim->lock, (long long)claim->token);
     } else if (!entry->gone && chk_head(c, claim->lock) != claim->token && c->restores == 0) {
-        chk_broke(c, CHK_OUTSIDE_RECORD, "client %u chk_believes to hold lock %u with token %lld, but %lld is first",
+        chk_broke(c, CHK_OUTSIDE_RECORD, "client %u believes to hold lock %u with token %lld, but %lld is first",
                   claim->client, claim->lock, (long long)claim->token, (long long)chk_head(c, claim->lock));
     }
 }
@@ -93,8 +92,8 @@ void chk_on_believe(chk *c, const chk_event *e) {
 
 static void on_until(chk *c, const chk_event *e, chk_claim *claim) {
     if (claim->ended || (claim->until_ns <= e->at_ns && e->until_ns > e->at_ns)) {
-        chk_broke(c, CHK_REVIVED, "client %u chk_believes again to hold lock %u (token %lld)", claim->client,
-                  claim->lock, (long long)claim->token);
+        chk_broke(c, CHK_REVIVED, "client %u believes again to hold lock %u (token %lld)", claim->client, claim->lock,
+                  (long long)claim->token);
     }
     claim->until_ns = e->until_ns;
     chk_check_limit(c, claim);

@@ -9,6 +9,7 @@
 
 #define START_NS (1000 * DS_SECOND)
 #define START_WALL_MS INT64_C(1700000000000)
+#define STEPS_MAX 3000000 /* of one run; a usual one takes some thousands */
 #define FAR_NS (INT64_C(4000) * DS_SECOND)
 
 /* ---- chance ----------------------------------------------------------------------------------------------------------- */
@@ -370,7 +371,11 @@ bool sim_run(sim *s, int64_t until_ns, void (*step)(sim *s, sim_host *host)) {
         int64_t alarm_ns, event_ns = s->event_count > 0 ? s->events[1].at_ns : DS_NEVER;
         sim_host *mail = with_mail(s), *host = mail;
         bool mail_first = mail != NULL && sim_random(s) % 2;
-        s->steps++;
+        if (++s->steps > STEPS_MAX) {
+            s->check.broken = CHK_HANG;
+            (void)snprintf(s->check.why, sizeof s->check.why, "the run goes on and on in no time");
+            return false;
+        }
         if (mail_first) {
             run_mail(s, mail);
         } else if ((host = with_task(s)) != NULL) {
