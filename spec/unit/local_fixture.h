@@ -56,7 +56,9 @@ TEST_UNUSED static dsync_code opening(const char *file, char *why) {
     prepare(&a, u)->call.done = on_answer;
     why[0] = '\0';
     CALL(&c, &a, open, &c.lease);
-    dsync_code code = a.reply.outcome == DS_OK ? DSYNC_OK : a.reply.outcome == DS_REFUSED ? a.reply.code : DSYNC_UNAVAILABLE;
+    dsync_code code = a.reply.outcome == DS_OK        ? DSYNC_OK
+                      : a.reply.outcome == DS_REFUSED ? a.reply.code
+                                                      : DSYNC_UNAVAILABLE;
     keep_text(why, 256, a.message);
     client_free(&c);
     CHECK_EQ_UINT(fw_free(u), 0);

@@ -23,13 +23,14 @@ TEST(a_place_that_cannot_be_trusted_is_refused) {
     REQUIRE(symlink("real.db", "link.db") == 0);
     write_file("first.db", "");
     REQUIRE(link("first.db", "second.db") == 0);
-    write_file("garbage.db", "This is no database at all, and it is longer than a header of one would be, by far.......");
+    write_file("garbage.db",
+               "This is no database at all, and it is longer than a header of one would be, by far.......");
     REQUIRE(sql("other.db", "CREATE TABLE t(x)"));
     const struct {
         const char *file, *why;
-    } rows[] = {{"open/x.db", "by everybody"},      {"folder", "not a file"},      {"folder/", "name a file"},
-                {"missing/x.db", "cannot find"},    {"link.db", "symbolic link"},  {"first.db", "second name"},
-                {"garbage.db", "damaged"},          {"other.db", "another program"}, {"beside.db", "open to other users"}};
+    } rows[] = {{"open/x.db", "by everybody"},   {"folder", "not a file"},        {"folder/", "name a file"},
+                {"missing/x.db", "cannot find"}, {"link.db", "symbolic link"},    {"first.db", "second name"},
+                {"garbage.db", "damaged"},       {"other.db", "another program"}, {"beside.db", "open to other users"}};
     for (size_t i = 0; i < DS_COUNT(rows); i++) {
         test_case("%s", rows[i].file);
         CHECK_EQ_INT(opening(rows[i].file, why), DSYNC_CONFIG);
@@ -76,7 +77,8 @@ TEST(the_default_is_in_the_runtime_folder_of_the_user) {
     REQUIRE(chmod("run/dsync", 0755) == 0);
     CHECK_EQ_INT(opening("", why), DSYNC_CONFIG);
     CHECK_CONTAINS(why, "open to other users");
-    REQUIRE(chmod("run/dsync", 0700) == 0 && rename("run/dsync", "run/moved") == 0 && symlink("moved", "run/dsync") == 0);
+    REQUIRE(chmod("run/dsync", 0700) == 0 && rename("run/dsync", "run/moved") == 0 &&
+            symlink("moved", "run/dsync") == 0);
     CHECK_EQ_INT(opening("", why), DSYNC_CONFIG);
     CHECK_CONTAINS(why, "symbolic link");
     (void)unsetenv("XDG_RUNTIME_DIR");
@@ -187,7 +189,8 @@ static int on_a_full_disk(void) {
     static char large[20000];
     place p, q;
     answer a;
-    if (open_session(&c) != DS_OK || open_session(&d) != DS_OK || !is_place(DS_PLACE_HELD, &c, place_of(&p, &c, PATH, 1))) {
+    if (open_session(&c) != DS_OK || open_session(&d) != DS_OK ||
+        !is_place(DS_PLACE_HELD, &c, place_of(&p, &c, PATH, 1))) {
         return 1;
     }
     int refused = 0;
