@@ -70,4 +70,11 @@ describe("the example", function()
       "acquired, time 1", "lost: broken", "acquired, time 2", "lost: broken", "acquired, time 3", "stopped",
     })
   end)
+
+  it("own_loop", function()
+    says(run "own_loop", {
+      "worker %d holds it, token %d+", "worker %d holds it", "worker %d holds it", "the loop went on meanwhile: true",
+      "the loop ended",
+    })
+  end)
 end)

@@ -162,26 +162,19 @@ end
 
 ------------------------------------------------------------------------------------------------- the timer, and the end
 
-local function is_used()
-  if next(attached) or tasks[1] then
-    return true
-  end
+-- A lock whose release is under way is not held any more, but is being cleaned up until the server has confirmed it.
+local function anything_held()
   for client in pairs(clients) do
     local stats = client:stats()
-    if stats.held > 0 or stats.entries > 0 then
+    if stats.held > 0 or stats.entries > 0 or stats.cleaning > 0 then
       return true
     end
   end
   return false
 end
 
-local function anything_held()
-  for client in pairs(clients) do
-    if client:stats().held > 0 then
-      return true
-    end
-  end
-  return false
+local function is_used()
+  return next(attached) ~= nil or tasks[1] ~= nil or anything_held()
 end
 
 -- Whoever waits is told so at once, whoever holds gets a moment, then everything is closed: the threads of the clients
