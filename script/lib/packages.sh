@@ -5,7 +5,7 @@
 packages_build="make gcc libc6-dev pkg-config|pkgconf libcurl4-openssl-dev libcjson-dev
   libsqlite3-dev lua5.4 liblua5.4-dev"
 packages_test="$packages_build
-  lua5.1 liblua5.1-0-dev lua5.3 liblua5.3-dev luajit|luajit2 libluajit-5.1-dev|libluajit2-5.1-dev
+  lua5.1 liblua5.1-0-dev lua5.3 liblua5.3-dev luajit2|luajit libluajit2-5.1-dev|libluajit-5.1-dev
   lua-busted lua-check lua-socket lua-cqueues lua-luv lua-copas nginx-light|nginx libnginx-mod-http-lua
   luarocks clang-format clang-tidy openssl ca-certificates python3"
 
@@ -34,6 +34,16 @@ _package_root() {
     fi
 }
 
+# Runs a command, as root, while newly installed servers do not start by themselves (as nginx would, on port 80).
+_package_quietly='
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap "rm -f $policy" EXIT
+        trap "exit 130" INT TERM HUP
+        printf "#!/bin/sh\nexit 101\n" >"$policy" && chmod 755 "$policy"
+    fi
+    "$@"'
+
 # ensure_packages LOG PACKAGE...: installs what is missing. Without network when nothing is.
 ensure_packages() {
     local log=$1 missing=() one root
@@ -52,7 +62,7 @@ ensure_packages() {
         return 1
     fi
     echo "installing ${#missing[@]} packages: ${missing[*]}"
-    local install=($root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2
+    local install=($root sh -c "$_package_quietly" sh env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2
         -o Dpkg::Use-Pty=0)
     # The lists of a fresh machine are empty, those of an old one out of date: ask for new ones only when needed.
     if ! "${install[@]}" install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
