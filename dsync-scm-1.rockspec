@@ -51,6 +51,7 @@ build = {
             "csrc/backend/local_key.c",
             "csrc/backend/local_list.c",
             "csrc/backend/local_look.c",
+            "csrc/backend/local_mark.c",
             "csrc/backend/local_path.c",
             "csrc/backend/local_peer.c",
             "csrc/backend/local_rows.c",

@@ -23,66 +23,17 @@
 #define DS_LOCAL_H
 
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
 #include "../base/buf.h"
 #include "backend.h"
+#include "local_peer.h"
+#include "local_sql.h"
 
-#define LOC_PEERS_MAX 64
 #define LOC_DEAD_MAX 256
 #define LOC_BUCKETS 256
-
-typedef enum loc_sql {
-    LOC_BEGIN,
-    LOC_BEGIN_WRITE,
-    LOC_COMMIT,
-    LOC_ROLLBACK,
-    LOC_META,
-    LOC_META_SET,
-    LOC_RESERVE,
-    LOC_SESSION,
-    LOC_SESSION_ADD,
-    LOC_SESSION_RENEW,
-    LOC_SESSION_EPOCH,
-    LOC_SESSION_DROP,
-    LOC_SESSION_EXPIRED,
-    LOC_SESSION_NEXT,
-    LOC_SESSION_OF,
-    LOC_ENTRY_FIRST,
-    LOC_ENTRY_BEFORE,
-    LOC_ENTRY_BEHIND,
-    LOC_ENTRY_TOKEN,
-    LOC_ENTRY_NONCE,
-    LOC_ENTRY_VALUE,
-    LOC_ENTRY_ADD,
-    LOC_ENTRY_WRITE,
-    LOC_ENTRY_DROP,
-    LOC_ENTRY_OF,
-    LOC_DATA,
-    LOC_DATA_PUT,
-    LOC_DATA_DROP,
-    LOC_LIST_QUEUE,
-    LOC_LIST_TREE,
-    LOC_CLIENTS,
-    LOC_CLIENT,
-    LOC_CLIENT_ADD,
-    LOC_CLIENT_DROP,
-    LOC_OBSERVERS,
-    LOC_OBSERVER_ADD,
-    LOC_OBSERVER_DROP,
-    LOC_OBSERVER_DROP_OF,
-    LOC_OBSERVER_COUNT,
-    LOC_CHANGE_ADD,
-    LOC_CHANGES,
-    LOC_CHANGE_TRIM,
-    LOC_BROKEN,
-    LOC_BROKEN_ADD,
-    LOC_BROKEN_TRIM,
-    LOC_SQL_COUNT
-} loc_sql;
 
 /* The one row that every transaction reads. */
 typedef struct loc_meta {
@@ -116,25 +67,6 @@ typedef struct loc_wake {
 #define LOC_MARK_ALL 0 /* anything may have */
 #define LOC_MARK_LOG 1 /* something was logged; also: whoever observes should look */
 
-/* Another process that somebody here waits for. */
-typedef struct loc_peer {
-    int64_t client;
-    int pidfd;
-    unsigned watches;
-} loc_peer;
-
-/* The thread that listens to the kernel for a store, and what it listens to. */
-typedef struct loc_store loc_store;
-typedef struct loc_bell {
-    loc_store *store;               /* a reference, while it runs */
-    bool running, closed;           /* closed: it frees itself, or whoever closes it does */
-    int control, socket, folder;    /* eventfd, datagrams, inotify; -1: cannot be had */
-    bool cares;                     /* it knows that somebody waits for another process */
-    int64_t deaf_until_ns;          /* the folder speaks at every write of anybody: it is listened to now and then */
-    int retired[2 * LOC_PEERS_MAX]; /* pidfds to be closed */
-    size_t retired_count;
-} loc_bell;
-
 struct loc_store {
     ds_list in_registry;
     unsigned users;        /* guarded by the registry's mutex */
@@ -152,7 +84,7 @@ struct loc_store {
     ino_t inode;
     int folder, gate, alive, sender; /* descriptors, or -1 */
     int64_t client;                  /* id of this process here */
-    char identity[48];               /* of this process on the host: pid and start time */
+    char identity[96];               /* of this process on the host: number, start time, pid namespace */
     int64_t era;                     /* in which it was opened */
     bool stale;                      /* to be opened anew */
     loc_meta meta;                   /* as of the last transaction */
@@ -222,36 +154,6 @@ bool loc_path_prepare(loc_store *store, bool *fresh, dsync_error *error);
 bool loc_path_moved(const loc_store *store); /* the file is no longer under its name */
 /* DSYNC_CONFIG or DSYNC_RESOURCE, by errno. */
 dsync_code loc_path_error(dsync_error *error, int number, const char *what, const char *path);
-
-/* ---- local_db.c: the connection; the gate is held --------------------------------------------------------------------- */
-
-bool loc_db_open(loc_store *store); /* false: store->fault */
-void loc_db_close(loc_store *store);
-
-/* ---- local_sql.c -------------------------------------------------------------------------------------------------------- */
-
-bool loc_sql_prepare(loc_store *store);
-sqlite3_stmt *loc_sql_use(loc_store *store, loc_sql which); /* ready to be bound */
-bool loc_sql_row(loc_store *store, sqlite3_stmt *sql);      /* false: no more rows, or failed; it is over then */
-void loc_sql_over(sqlite3_stmt *sql);                       /* of which more rows may have come */
-bool loc_sql_run(loc_store *store, sqlite3_stmt *sql);      /* one that has no rows */
-bool loc_sql_text(loc_store *store, const char *text);      /* outside of transactions; false: store->fault */
-bool loc_sql_ask(loc_store *store, const char *text, int64_t *number, char *word, size_t size);
-void loc_fail(loc_store *store, int failure); /* this transaction comes to nothing */
-bool loc_sql_fault(loc_store *store, int result);
-bool loc_fault(loc_store *store, ds_class outcome, dsync_code code, const char *message); /* false, for return */
-
-/* ---- local_tx.c: with the mutex held ------------------------------------------------------------------------------------ */
-
-/* The gate, if `write`, and the transaction are this store's until loc_commit, which is called exactly once if this
- * returns true. False: store->fault says why. */
-bool loc_begin(loc_store *store, bool write);
-/* Makes it so, or nothing of it: false. Tells whom it concerns. */
-bool loc_commit(loc_store *store);
-/* The same while the gate is held already, telling nobody. */
-bool loc_tx_begin(loc_store *store, bool write);
-bool loc_tx_end(loc_store *store);
-void loc_tell(loc_store *store); /* after a commit, without the gate */
 
 /* ---- local_gate.c ------------------------------------------------------------------------------------------------------- */
 
@@ -329,27 +231,6 @@ void loc_key_value(loc_store *store, const char *key, const loc_key *parsed, int
 void loc_list(loc_store *store, loc_op *op, const ds_list_spec *spec);
 /* reply.ahead (unless NULL) and reply.holder. */
 void loc_describe(loc_store *store, loc_op *op, const char *path, const loc_entry *ahead, const loc_entry *holder);
-
-/* ---- local_peer.c: processes, alive and dead ---------------------------------------------------------------------------- */
-
-bool loc_alive_make(loc_store *store); /* this process's file, locked; false: store->fault */
-void loc_alive_remove(loc_store *store);
-void loc_files_remove(const loc_store *store, int64_t client);
-bool loc_files_sweep(loc_store *store);             /* those of no living process; false: one lives */
-bool loc_is_dead(loc_store *store, int64_t client); /* for certain; in any transaction */
-bool loc_any_dead(loc_store *store);                /* looks at all processes and marks the dead; in any transaction */
-void loc_mark_dead(loc_store *store, int64_t client);  /* the next writing transaction ends it */
-void loc_reap(loc_store *store);                       /* that does this */
-bool loc_peer_watch(loc_store *store, int64_t client); /* false: its death will not be told, so ask now and then */
-void loc_peer_unwatch(loc_store *store, int64_t client);
-void loc_peer_forget(loc_store *store, loc_peer *peer);
-
-/* ---- local_bell.c ------------------------------------------------------------------------------------------------------- */
-
-bool loc_bell_start(loc_store *store); /* false: nothing will ring; whoever watches looks by himself */
-void loc_bell_kick(loc_store *store);  /* what it waits for has changed */
-void loc_bell_stop(loc_store *store);
-void loc_ring(loc_store *store, int64_t client, uint64_t mark); /* another process's */
 
 /* ---- local_watch.c ------------------------------------------------------------------------------------------------------ */
 

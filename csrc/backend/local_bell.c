@@ -22,7 +22,7 @@
 #include "../net/thread.h"
 
 #define IDLE_MS 5000
-#define DEAF_NS (100 * DS_MS) /* between two looks that a write of anybody causes */
+#define DEAF_NS (250 * DS_MS) /* between two looks that a write of anybody causes */
 #define MANY 8                /* so many datagrams at once: others may have found no room */
 #define FIXED 3               /* descriptors before those of peers */
 
@@ -87,6 +87,27 @@ typedef struct hearing {
     bool idle;
 } hearing;
 
+/* The log itself is listened to: it stays as long as we have the database open, and its folder may be a busy place. */
+static void listen_to_log(loc_bell *bell) {
+    ds_buf path = DS_BUF_EMPTY;
+    ds_buf_add_format(&path, "%s-wal", bell->store->file);
+    if (bell->log < 0 && !path.failed) {
+        bell->log = inotify_add_watch(bell->folder, path.data, IN_MODIFY | IN_DONT_FOLLOW);
+    }
+    ds_buf_free(&path);
+}
+
+/* Every writer pays for being listened to, so that is done now and then only. */
+static void hear_log(loc_bell *bell) {
+    char ignored[4096];
+    (void)inotify_rm_watch(bell->folder, bell->log);
+    while (read(bell->folder, ignored, sizeof(ignored)) > 0) {
+    }
+    bell->log = -1;
+    bell->deaf_until_ns = ds_clock_ns() + DEAF_NS;
+    loc_mark_waiting(bell->store);
+}
+
 /* What to wait for now. */
 static void prepare(loc_bell *bell, hearing *h) {
     loc_store *store = bell->store;
@@ -95,11 +116,14 @@ static void prepare(loc_bell *bell, hearing *h) {
     }
     int64_t deaf_ns = bell->deaf_until_ns - ds_clock_ns();
     bell->cares = store->foreign_count > 0;
+    if (bell->cares && deaf_ns <= 0) {
+        listen_to_log(bell);
+    }
     h->idle = store->watch_count == 0;
     h->timeout_ms = h->idle ? IDLE_MS : bell->cares && deaf_ns > 0 ? (int)(deaf_ns / DS_MS) + 1 : -1;
     h->fds[0] = (struct pollfd){bell->control, POLLIN, 0};
     h->fds[1] = (struct pollfd){bell->socket, POLLIN, 0};
-    h->fds[2] = (struct pollfd){bell->cares && deaf_ns <= 0 ? bell->folder : -1, POLLIN, 0};
+    h->fds[2] = (struct pollfd){bell->log >= 0 ? bell->folder : -1, POLLIN, 0};
     h->count = FIXED;
     for (size_t i = 0; i < store->peer_count; i++) {
         h->peers[i] = store->peers[i].client;
@@ -119,17 +143,14 @@ static void hear_death(loc_store *store, int64_t client) {
 }
 
 static void hear(loc_bell *bell, const hearing *h) {
-    char ignored[4096];
-    while (h->fds[0].revents != 0 && read(bell->control, ignored, sizeof(ignored)) > 0) {
+    uint64_t ignored;
+    while (h->fds[0].revents != 0 && read(bell->control, &ignored, sizeof(ignored)) > 0) {
     }
     if (h->fds[1].revents != 0) {
         hear_datagrams(bell);
     }
     if (h->fds[2].revents != 0) {
-        while (read(bell->folder, ignored, sizeof(ignored)) > 0) {
-        }
-        bell->deaf_until_ns = ds_clock_ns() + DEAF_NS;
-        loc_mark_waiting(bell->store);
+        hear_log(bell);
     }
     for (size_t i = FIXED; i < h->count; i++) {
         if (h->fds[i].revents != 0) {
@@ -147,6 +168,10 @@ static bool attend(loc_bell *bell, hearing *h, int result) {
         hear(bell, h);
     } else if (result == 0 && h->idle && bell->store->watch_count == 0) {
         bell->running = false;
+        if (bell->log >= 0) {
+            (void)inotify_rm_watch(bell->folder, bell->log);
+            bell->log = -1;
+        }
         return false;
     }
     prepare(bell, h);
@@ -186,19 +211,6 @@ static int open_bound(const loc_store *store) {
     return fd;
 }
 
-/* The log itself is listened to: it stays as long as we have the database open, and its folder may be a busy place. */
-static int open_folder(const loc_store *store) {
-    ds_buf log = DS_BUF_EMPTY;
-    ds_buf_add_format(&log, "%s-wal", store->file);
-    int fd = log.failed ? -1 : inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (fd >= 0 && inotify_add_watch(fd, log.data, IN_MODIFY | IN_DONT_FOLLOW) < 0) {
-        (void)close(fd);
-        fd = -1;
-    }
-    ds_buf_free(&log);
-    return fd;
-}
-
 static loc_bell *bell_new(loc_store *store) {
     loc_bell *bell = ds_calloc(1, sizeof(*bell));
     if (bell == NULL) {
@@ -207,7 +219,8 @@ static loc_bell *bell_new(loc_store *store) {
     bell->store = store;
     bell->control = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bell->socket = open_bound(store);
-    bell->folder = open_folder(store);
+    bell->folder = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    bell->log = -1;
     if (bell->control < 0) {
         bell_free(bell);
         return NULL;

@@ -133,6 +133,7 @@ void loc_key_value(loc_store *store, const char *key, const loc_key *parsed, int
         if (out->size == before) {
             sql = loc_sql_use(store, LOC_BROKEN);
             (void)sqlite3_bind_int64(sql, 1, parsed->nonce);
+            (void)sqlite3_bind_int64(sql, 2, token);
             add_column(store, sql, 0, out);
         }
     }

@@ -34,8 +34,10 @@ static const char *name_of(file_name *name, int64_t client, const char *suffix) 
 
 /* Tells this process from every other of the host, in whatever pid namespace: many a container's only one is number 1. */
 static void identify(loc_store *store) {
-    char text[1024] = "";
+    char text[1024] = "", space[48] = "";
     unsigned long long start = 0;
+    ssize_t length = readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
+    space[length > 0 ? length : 0] = '\0';
     FILE *file = fopen("/proc/self/stat", "re");
     if (file != NULL) {
         size_t size = fread(text, 1, sizeof(text) - 1, file);
@@ -49,7 +51,7 @@ static void identify(loc_store *store) {
     if (field != NULL) {
         start = strtoull(field + 1, NULL, 10);
     }
-    (void)snprintf(store->identity, sizeof(store->identity), "%ld:%llu", (long)getpid(), start);
+    (void)snprintf(store->identity, sizeof(store->identity), "%ld %llu %s", (long)getpid(), start, space);
 }
 
 static bool lock_file(int fd) {

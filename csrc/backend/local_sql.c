@@ -60,7 +60,7 @@ static const char *const texts[LOC_SQL_COUNT] = {
     [LOC_CHANGE_ADD] = "INSERT INTO changes(id, revision, kind, token, key, value) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
     [LOC_CHANGES] = "SELECT id, revision, kind, token, key, value FROM changes WHERE id>?1 ORDER BY id",
     [LOC_CHANGE_TRIM] = "DELETE FROM changes WHERE id<=?1",
-    [LOC_BROKEN] = "SELECT value FROM broken WHERE nonce=?1",
+    [LOC_BROKEN] = "SELECT value FROM broken WHERE nonce=?1 AND (?2=0 OR token=?2)",
     [LOC_BROKEN_ADD] = "INSERT OR REPLACE INTO broken(nonce, token, value) VALUES(?1, ?2, ?3)",
     [LOC_BROKEN_TRIM] =
         "DELETE FROM broken WHERE token<=(SELECT token FROM broken ORDER BY token DESC LIMIT 1 OFFSET 256)",

@@ -11,92 +11,8 @@
 #define FOREIGN_NS DS_SECOND   /* ... that waits for another process */
 #define BLIND_NS (50 * DS_MS)  /* ... one whose death it is not told of */
 #define AGAIN_NS (20 * DS_MS)  /* after a look that could not be had */
-#define OWN_AT_ONCE 256        /* of those that only a lost message makes worth a look */
 
-/* ---- waking ------------------------------------------------------------------------------------------------------------- */
-
-static void wake(ds_local *local) {
-    ds_world *world = local->base.world;
-    if (local->notified) {
-        return;
-    }
-    local->notified = true;
-    if (world == local->store->world) {
-        world->ops->post(world, &local->task);
-    } else {
-        world->ops->notify(world, &local->task);
-    }
-}
-
-static void mark(loc_watch *watch) {
-    watch->due = true;
-    wake(watch->local);
-}
-
-static ds_list *bucket_of(loc_store *store, uint64_t number) {
-    return &store->buckets[(number * UINT64_C(0x9E3779B97F4A7C15)) >> 56];
-}
-
-static void mark_client(ds_local *local, bool all) {
-    size_t own = 0;
-    for (ds_list *node = local->watches.next; node != &local->watches; node = node->next) {
-        loc_watch *watch = DS_LIST_ENTRY(node, loc_watch, in_client);
-        if (all || watch->foreign || own < OWN_AT_ONCE) {
-            own += watch->foreign ? 0 : 1;
-            mark(watch);
-        }
-    }
-    /* Next time it is the turn of others. */
-    for (; !all && own > 0 && local->watch_count > OWN_AT_ONCE; own--) {
-        ds_list_append(&local->watches, ds_list_pop(&local->watches));
-    }
-}
-
-void loc_mark_watches(loc_store *store, uint64_t number) {
-    if (number == LOC_MARK_ALL) {
-        for (ds_list *node = store->clients.next; node != &store->clients; node = node->next) {
-            mark_client(DS_LIST_ENTRY(node, ds_local, in_store), true);
-        }
-        return;
-    }
-    ds_list *list = number == LOC_MARK_LOG ? &store->observing : bucket_of(store, number);
-    for (ds_list *node = list->next; node != list; node = node->next) {
-        loc_watch *watch = DS_LIST_ENTRY(node, loc_watch, in_store);
-        if (number == LOC_MARK_LOG || watch->mark == number) {
-            mark(watch);
-        }
-    }
-}
-
-void loc_mark_waiting(loc_store *store) {
-    for (ds_list *node = store->clients.next; node != &store->clients; node = node->next) {
-        ds_local *local = DS_LIST_ENTRY(node, ds_local, in_store);
-        for (ds_list *link = local->watches.next; local->foreign_count > 0 && link != &local->watches;
-             link = link->next) {
-            loc_watch *watch = DS_LIST_ENTRY(link, loc_watch, in_client);
-            if (watch->foreign) {
-                mark(watch);
-            }
-        }
-    }
-}
-
-static void end_list(ds_list *watches) {
-    for (ds_list *node = watches->next; node != watches; node = node->next) {
-        loc_watch *watch = DS_LIST_ENTRY(node, loc_watch, in_client);
-        watch->ended = "the database was begun anew";
-        watch->observing = false;
-        mark(watch);
-    }
-}
-
-void loc_watches_again(loc_store *store) {
-    for (ds_list *node = store->clients.next; node != &store->clients; node = node->next) {
-        ds_local *local = DS_LIST_ENTRY(node, ds_local, in_store);
-        end_list(&local->watches);
-        end_list(&local->batch);
-    }
-}
+/* ---- time ---------------------------------------------------------------------------------------------------------------- */
 
 /* The client's thread only. */
 static void arm(ds_local *local) {
@@ -245,7 +161,7 @@ static void attach(loc_store *store, loc_watch *watch) {
         watch->blind = !watch->tracked && watch->client != store->client;
     }
     ds_list_append(&local->watches, &watch->in_client);
-    ds_list_append(watch->observing ? &store->observing : bucket_of(store, watch->mark), &watch->in_store);
+    ds_list_append(watch->observing ? &store->observing : loc_bucket(store, watch->mark), &watch->in_store);
     local->watch_count++;
     store->watch_count++;
     local->foreign_count += watch->foreign ? 1 : 0;
@@ -255,7 +171,7 @@ static void attach(loc_store *store, loc_watch *watch) {
         loc_bell_kick(store);
     }
     watch->ready_due = true;
-    mark(watch);
+    loc_mark_watch(watch);
 }
 
 static loc_watch *watch_new(ds_local *local, ds_watch *owner, const ds_watch_spec *spec) {
@@ -343,7 +259,7 @@ static bool look_around(ds_local *local) {
         if (!needs_write(store)) {
             break;
         }
-        mark_client(local, false);
+        loc_mark_client(local, false);
     }
     return true;
 }
@@ -404,7 +320,7 @@ static void deliver_batch(ds_local *local) {
             ds_list_remove(&watch->in_client);
             ds_list_append(&local->watches, &watch->in_client);
             if (watch->due) {
-                wake(local);
+                loc_wake_client(local);
             }
             loc_unlock(local->store);
         }
@@ -434,7 +350,7 @@ static void run_task(ds_task *task) {
 static void on_timer(ds_timer *timer) {
     ds_local *local = DS_CONTAINER_OF(timer, ds_local, timer);
     loc_lock(local->store, local->base.world);
-    mark_client(local, false);
+    loc_mark_client(local, false);
     loc_unlock(local->store);
 }
 

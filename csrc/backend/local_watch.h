@@ -42,4 +42,10 @@ typedef struct loc_watch {
 /* local_look.c: inside a transaction. Adds to the news. */
 void loc_look_at(loc_watch *watch);
 
+/* local_mark.c */
+void loc_wake_client(ds_local *local);
+void loc_mark_watch(loc_watch *watch);
+ds_list *loc_bucket(loc_store *store, uint64_t mark);
+void loc_mark_client(ds_local *local, bool all); /* not all: those of others, and some of its own in turn */
+
 #endif
