@@ -121,6 +121,15 @@ static void forget(chk *c) {
 
 /* ---- the server's side ------------------------------------------------------------------------------------------------------ */
 
+/* The entry is back, and so is its session. */
+static void renewable_again(chk *c, const chk_entry *entry) {
+    for (size_t i = 0; i < c->claim_count; i++) {
+        if (c->claims[i].lock == entry->lock && c->claims[i].token == entry->token) {
+            c->claims[i].exempt_until_ns = DS_NEVER;
+        }
+    }
+}
+
 static void on_enter(chk *c, const chk_event *e) {
     chk_entry *old = chk_entry_of(c, e->lock, e->token);
     if (old != NULL && (!old->gone || c->restores == 0)) {
@@ -131,6 +140,7 @@ static void on_enter(chk *c, const chk_event *e) {
     if (old != NULL) {
         old->gone = false;
         old->revived = revived;
+        renewable_again(c, old);
         return;
     }
     if (c->entry_count == c->entry_capacity) {
