@@ -107,13 +107,28 @@ TEST(the_calendar_can_only_shorten) {
     lock *a = lock_held_new(&d, "A");
     fw_skip_wall(d.u, -3600000);
     CHECK_EQ_INT(lock_left(a), 12 * DS_SECOND);
-    fw_skip_wall(d.u, 3600000 + 11999);
+    fw_skip_wall(d.u, 3600000 + 12000);
     CHECK(lock_held(a));
     fw_skip_wall(d.u, 1);
     CHECK(!lock_held(a));
     fw_advance(d.u, 5 * DS_SECOND);
     CHECK_EQ_INT(a->ended, 1);
     CHECK_EQ_INT(a->reason, DSYNC_REASON_EXPIRED);
+    CHECK(desk_close(&d));
+}
+
+/* Cut off to whole milliseconds, it would end a claim before its time, and setting it back would begin it anew. */
+TEST(the_calendar_of_an_undisturbed_host_ends_no_claim_early) {
+    desk d;
+    desk_open(&d);
+    fw_advance(d.u, DS_MS - 1);
+    lock *a = lock_held_new(&d, "A");
+    sb_hold(d.backend, SB_RENEW);
+    fw_advance(d.u, 12 * DS_SECOND - 1);
+    CHECK_EQ_INT(lock_left(a), 1);
+    fw_advance(d.u, 1);
+    CHECK(!lock_held(a));
+    sb_release_all(d.backend);
     CHECK(desk_close(&d));
 }
 
