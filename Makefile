@@ -5,6 +5,7 @@
 #   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
 #   make nginx-load  requests that contend for locks in nginx, and reloads under that load; SHORT=1: some seconds only
+#   make mutants    does a test notice each deliberate bug? MUTANT=name,name runs these only, SHORT=1 a handful
 #   make san        unit and conformance tests under AddressSanitizer, ThreadSanitizer and valgrind
 #   make install    PREFIX=/usr/local DESTDIR=
 #
@@ -70,11 +71,11 @@ all: lib lua
 lib: build/libdsync.a build/libdsync.so
 lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/libdsync-$(call lua_program,$(v)).a)
 
-# $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS): the whole build once more in DIR, with other flags.
+# $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE): the whole build once more in DIR, with other flags, from SOURCE or csrc.
 define variant
 objects_$(1) := $$(library_sources:csrc/%.c=$(1)/obj/%.o)
 
-$(1)/obj/%.o: csrc/%.c
+$(1)/obj/%.o: $(or $(5),csrc)/%.c
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(base_flags) $(2) $$(CFLAGS) -c $$< -o $$@
 
@@ -138,16 +139,18 @@ endef
 
 asan_flags = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 tsan_flags = -O1 -fno-omit-frame-pointer -fsanitize=thread
-# $(call build,DIR,CFLAGS,LDFLAGS,SOFLAGS)
+# $(call build,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE)
 comma := ,
 define build
-$(eval $(call variant,$(1),$(2),$(3),$(4)))
+$(eval $(call variant,$(1),$(2),$(3),$(4),$(5)))
 $(foreach v,$(luas),$(eval $(call module,$(1),$(2),$(3),$(v))))
 endef
 $(call build,build,$(hardening),,-Wl$(comma)-z$(comma)defs)
 $(call build,build/asan,$(asan_flags),-fsanitize=address -fsanitize=undefined)
 $(call build,build/tsan,$(tsan_flags),-fsanitize=thread)
 $(call build,build/strict,$(hardening) -Werror,)
+# One build for all mutants: see spec/mutants/list.lua.
+$(call build,build/mutants,-O2 -include spec/mutants/mutant.h,,,build/mutants/csrc)
 
 # ---- tests ------------------------------------------------------------------------------------------------------------
 
@@ -180,6 +183,26 @@ nginx-load: build/$(call lua_program,$(check_lua))/dsync/core.so build/luajit/ds
 	@script/lib/nginx-load $(or $(SERVER),etcd-3.4) $(or $(SECONDS),$(if $(SHORT),5,60)) $(or $(RELOADS),$(if $(SHORT),5,100)) \
 	  $(or $(REQUESTS),500)
 
+# ---- mutants -------------------------------------------------------------------------------------------------------------
+
+.PHONY: mutants
+mutants:
+	@mkdir -p build/reports
+	@lua5.4 spec/mutants/run.lua $(if $(SHORT),--short) $(MUTANT)
+
+c_sources := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
+build/mutants/stamp: $(c_sources) $(wildcard spec/mutants/*.lua)
+	@mkdir -p $(@D)
+	$(Q)lua5.4 spec/mutants/make.lua csrc build/mutants/csrc
+	@touch $@
+
+$(c_sources:%=build/mutants/%): build/mutants/stamp ;
+
+build/mutants/mutant.o: spec/mutants/mutant.c spec/mutants/mutant.h
+	$(Q)$(CC) $(base_flags) $(hardening) $(CFLAGS) -c $< -o $@
+
+build/mutants/libdsync.a: build/mutants/mutant.o
+
 # ---- simulation -------------------------------------------------------------------------------------------------------
 
 # The library's own objects against model servers in virtual time. SEEDS=n FIRST=k runs that many, but at most SECONDS=s;
@@ -197,10 +220,17 @@ build/sim/%.o: sim/%.c
 build/sim/sim: $(sim_objects) build/libdsync.a
 	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
 
+build/mutants/sim/sim: $(sim_objects:build/%=build/mutants/%) build/mutants/libdsync.a
+	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
+
+build/mutants/sim/%.o: sim/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(base_flags) $(hardening) $(CFLAGS) -c $< -o $@
+
 build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o build/sim/check_claims.o
 	$(Q)$(CC) $(link_flags) -o $@ $^ $(LDFLAGS)
 
--include $(sim_objects:.o=.d) build/sim/selftest/selftest.d
+-include $(sim_objects:.o=.d) $(sim_objects:build/%.o=build/mutants/%.d) build/sim/selftest/selftest.d
 
 sim: build/sim/judge build/sim/sim
 	@build/sim/judge
