@@ -5,6 +5,7 @@
 #   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
 #   make nginx-load  requests that contend for locks in nginx, and reloads under that load; SHORT=1: some seconds only
+#   make cov        which lines and branches of the core and the etcd backend the tests reach
 #   make mutants    does a test notice each deliberate bug? MUTANT=name,name runs these only, SHORT=1 a handful
 #   make san        unit and conformance tests under AddressSanitizer, ThreadSanitizer and valgrind
 #   make install    PREFIX=/usr/local DESTDIR=
@@ -149,6 +150,7 @@ $(call build,build,$(hardening),,-Wl$(comma)-z$(comma)defs)
 $(call build,build/asan,$(asan_flags),-fsanitize=address -fsanitize=undefined)
 $(call build,build/tsan,$(tsan_flags),-fsanitize=thread)
 $(call build,build/strict,$(hardening) -Werror,)
+$(call build,build/cov,-O0 --coverage -fprofile-update=atomic -DNDEBUG -DDS_TEST_ALLOC,--coverage)
 # One build for all mutants: see spec/mutants/list.lua.
 $(call build,build/mutants,-O2 -include spec/mutants/mutant.h,,,build/mutants/csrc)
 
@@ -182,6 +184,14 @@ san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(foreach d,build build
 nginx-load: build/$(call lua_program,$(check_lua))/dsync/core.so build/luajit/dsync/core.so
 	@script/lib/nginx-load $(or $(SERVER),etcd-3.4) $(or $(SECONDS),$(if $(SHORT),5,60)) $(or $(RELOADS),$(if $(SHORT),5,100)) \
 	  $(or $(REQUESTS),500)
+
+# ---- coverage ------------------------------------------------------------------------------------------------------------
+
+# What unit tests (with allocations that fail) and the contract tests on a real etcd reach of the core and the etcd backend.
+.PHONY: cov
+cov: $(unit_build/cov) $(contract_build/cov)
+	@mkdir -p build/reports
+	@lua5.4 script/lib/coverage.lua build/cov build/reports/cov.json
 
 # ---- mutants -------------------------------------------------------------------------------------------------------------
 
