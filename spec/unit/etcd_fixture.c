@@ -56,6 +56,12 @@ static size_t expand(char *out, size_t size, const char *line) {
     return at;
 }
 
+const char *ef_text(const char *line) {
+    static char text[20000];
+    text[expand(text, sizeof text, line)] = '\0';
+    return text;
+}
+
 static bool answer_fate(fw_request *request, const char *line) {
     static const struct {
         const char *word;
@@ -79,8 +85,7 @@ static bool answer_fate(fw_request *request, const char *line) {
 }
 
 static void answer(fw_request *request, const char *line) {
-    static char body[20000];
-    fw_answer reply = {.status = 200, .body = body};
+    fw_answer reply = {.status = 200};
     if (answer_fate(request, line)) {
         return;
     }
@@ -91,7 +96,8 @@ static void answer(fw_request *request, const char *line) {
         reply.status = (int)strtol(line + 1, NULL, 10);
         line += 5;
     }
-    reply.body_size = expand(body, sizeof body, line);
+    reply.body = ef_text(line);
+    reply.body_size = strlen(reply.body);
     fw_finish(request, DS_MS, &reply);
 }
 
@@ -155,6 +161,7 @@ static void on_done(ds_call *call, const ds_reply *reply) {
 }
 
 void ef_ask(etcd_case *e, ef_start *start, const char *const *answers) {
+    fw_forget(e->u); /* what is left are the requests of this one */
     e->answers = answers;
     e->asked = 0;
     e->done = 0;
@@ -167,7 +174,6 @@ void ef_ask(etcd_case *e, ef_start *start, const char *const *answers) {
     if (e->done != 1 || e->call.impl != NULL) {
         fw_misuse("answered %u times", e->done);
     }
-    fw_forget(e->u);
 }
 
 void ef_ask_one(etcd_case *e, ef_start *start, const char *line) {
@@ -248,9 +254,11 @@ void ef_do_ping(etcd_case *e) {
 
 const ef_operation ef_operations[] = {
     {"open", ef_do_open, {GRANTED, EF_DONE(EF_PUT)}, DS_PLACE_DONE},
-    {"open again", ef_do_open,
+    {"open again",
+     ef_do_open,
      {"!412 {\"code\":9,\"message\":\"etcdserver: lease already exists\"}", "{\"result\":" GRANTED "}",
-      EF_NOT_DONE(EF_RANGE("{\"key\":\"@session\",\"value\":\"@stamp\",\"create_revision\":\"50\",\"lease\":\"2748\"}"))},
+      EF_NOT_DONE(
+          EF_RANGE("{\"key\":\"@session\",\"value\":\"@stamp\",\"create_revision\":\"50\",\"lease\":\"2748\"}"))},
      DS_PLACE_DONE},
     {"renew", ef_do_renew, {"{\"result\":" GRANTED "}", EF_DONE(EF_PUT)}, DS_PLACE_DONE},
     {"close", ef_do_close, {"{@H}"}, DS_PLACE_DONE},
@@ -262,13 +270,19 @@ const ef_operation ef_operations[] = {
     {"swap", ef_do_swap, {EF_DONE(EF_DELETED "," EF_PUT "," OWN)}, DS_PLACE_HELD},
     {"withdraw", ef_do_withdraw, {EF_DONE(EF_PUT "," EF_DELETED)}, DS_PLACE_DONE},
     {"write", ef_do_write, {EF_DONE(EF_PUT)}, DS_PLACE_DONE},
-    {"evict", ef_do_evict,
-     {"{@H,\"kvs\":[" EF_KV("@own", "40") "],\"count\":\"1\"}", EF_DONE(EF_PUT), EF_DONE(EF_DELETED)}, DS_PLACE_DONE},
+    {"evict",
+     ef_do_evict,
+     {"{@H,\"kvs\":[" EF_KV("@own", "40") "],\"count\":\"1\"}", EF_DONE(EF_PUT), EF_DONE(EF_DELETED)},
+     DS_PLACE_DONE},
     {"get", ef_do_get, {"{@H,\"kvs\":[" EF_KV("@own", "40") "]}"}, DS_PLACE_DONE},
-    {"list", ef_do_list,
-     {"{@H,\"more\":true,\"kvs\":[" EF_KV("@own", "40") "]}", "{@H,\"kvs\":[" EF_KV("@own", "41") "]}"}, DS_PLACE_DONE},
-    {"tree", ef_do_tree,
-     {"{@H,\"more\":true,\"kvs\":[" EF_KV("@own", "40") "]}", "{@H,\"kvs\":[" EF_KV("@own", "41") "]}"}, DS_PLACE_DONE},
+    {"list",
+     ef_do_list,
+     {"{@H,\"more\":true,\"kvs\":[" EF_KV("@own", "40") "]}", "{@H,\"kvs\":[" EF_KV("@own", "41") "]}"},
+     DS_PLACE_DONE},
+    {"tree",
+     ef_do_tree,
+     {"{@H,\"more\":true,\"kvs\":[" EF_KV("@own", "40") "]}", "{@H,\"kvs\":[" EF_KV("@own", "41") "]}"},
+     DS_PLACE_DONE},
     {"ping", ef_do_ping, {"{@H}", "{@H,\"version\":\"3.4.99\"}"}, DS_PLACE_DONE},
     {NULL, NULL, {NULL}, DS_PLACE_NONE},
 };

@@ -46,6 +46,8 @@ typedef void ef_start(etcd_case *e); /* starts one operation with e->call */
 /* Starts it with these answers and lets time pass; ends the program unless it ends exactly once, and not at once. */
 void ef_ask(etcd_case *e, ef_start *start, const char *const *answers);
 void ef_ask_one(etcd_case *e, ef_start *start, const char *answer);
+/* The line with its words replaced; good until the next call. */
+const char *ef_text(const char *line);
 
 /* The operations on the case's lease and entry. */
 void ef_do_open(etcd_case *e);

@@ -73,8 +73,8 @@ TEST(how_any_operation_fails) {
 }
 
 TEST(what_never_was_an_etcd_is_refused) {
-    static const char *const answers[] = {"nonsense", "<html>", "{}", "[]", "{\"header\":{}}",
-                                          "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"-1\"}}"};
+    static const char *const answers[] = {
+        "nonsense", "<html>", "{}", "[]", "{\"header\":{}}", "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"-1\"}}"};
     for (size_t i = 0; i < DS_COUNT(answers); i++) {
         etcd_case e;
         test_case("%s", answers[i]);
@@ -151,8 +151,10 @@ TEST(what_the_content_of_an_answer_means) {
         {ef_do_evict, {FOUND, EF_NOT_DONE("")}, DS_OK, DS_PLACE_GONE},
         {ef_do_evict, {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_RANGE(""))}, DS_OK, DS_PLACE_GONE},
         {ef_do_evict, {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_RANGE(EF_KV("@own", "41")))}, DS_OK, DS_PLACE_GONE},
-        {ef_do_evict, {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_RANGE(EF_KV("@own", "40"))), EF_DONE(EF_PUT),
-                       EF_DONE(EF_DELETED)}, DS_OK, DS_PLACE_DONE},
+        {ef_do_evict,
+         {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_RANGE(EF_KV("@own", "40"))), EF_DONE(EF_PUT), EF_DONE(EF_DELETED)},
+         DS_OK,
+         DS_PLACE_DONE},
         {ef_do_get, {"{@H}"}, DS_OK, DS_PLACE_DONE},
         {ef_do_ping, {"{@H}", "!404 "}, DS_OK, DS_PLACE_DONE},
         {ef_do_ping, {"{@H}", "{@H}"}, DS_OK, DS_PLACE_DONE},
