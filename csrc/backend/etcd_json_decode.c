@@ -375,5 +375,5 @@ ds_etcd_status ds_etcd_json_decode_error(const char *text, size_t size, ds_etcd_
         ds_json_free(json);
     }
     ds_buf_free(&r.scratch);
-    return status;
+    return r.no_memory ? (ds_etcd_status){DS_ETCD_UNREAD, "out of memory"} : status;
 }

@@ -127,6 +127,8 @@ typedef struct ds_etcd_answer {
     int64_t deleted;
 } ds_etcd_answer;
 
+#define DS_ETCD_UNREAD (-2) /* the answer holds a code, perhaps: there was no memory to read it */
+
 /* gRPC's status of a failed request. */
 typedef struct ds_etcd_status {
     int code;            /* -1: none was given */

@@ -181,9 +181,62 @@ void ef_ask_one(etcd_case *e, ef_start *start, const char *line) {
     ef_ask(e, start, answers);
 }
 
-/* ---- operations ----------------------------------------------------------------------------------------------------- */
-
 #define OPS e->backend->ops
+
+/* ---- watching ------------------------------------------------------------------------------------------------------- */
+
+static void on_event(ds_watch *watch, const ds_watch_event *event) {
+    etcd_case *e = DS_CONTAINER_OF(watch, etcd_case, watch);
+    size_t used = strlen(e->events);
+    char *out = e->events + used;
+    size_t left = sizeof e->events - used;
+    if (used > 0) {
+        out += snprintf(out, left, ", ");
+        left -= 2;
+    }
+    e->ready += event->kind == DS_WATCH_READY;
+    e->ended += event->kind == DS_WATCH_ENDED;
+    switch (event->kind) {
+    case DS_WATCH_READY:
+        (void)snprintf(out, left, "ready %lld", (long long)event->revision);
+        break;
+    case DS_WATCH_PUT:
+        (void)snprintf(out, left, "put %s=%.*s %lld", event->key, (int)event->value_size, event->value,
+                       (long long)event->token);
+        break;
+    case DS_WATCH_DELETED:
+        (void)snprintf(out, left, "deleted %s%s%.*s", event->key, event->value != NULL ? "=" : "",
+                       (int)event->value_size, event->value != NULL ? event->value : "");
+        break;
+    case DS_WATCH_ENDED:
+        (void)snprintf(out, left, "ended %d: %s", (int)event->outcome, event->message);
+        break;
+    }
+    if (e->on_event != NULL) {
+        e->on_event(e, event);
+    }
+}
+
+bool ef_watch(etcd_case *e, const char *key) {
+    e->watch.on_event = on_event;
+    bool begun = OPS->watch(e->backend, &e->watch, &(ds_watch_spec){.key = key});
+    fw_settle(e->u);
+    return begun;
+}
+
+void ef_say(etcd_case *e, const char *text) {
+    const char *said = ef_text(text);
+    fw_data(e->stream, 0, said, strlen(said));
+    fw_settle(e->u);
+}
+
+const char *ef_heard(etcd_case *e) {
+    (void)snprintf(e->taken, sizeof e->taken, "%s", e->events);
+    e->events[0] = '\0';
+    return e->taken;
+}
+
+/* ---- operations ----------------------------------------------------------------------------------------------------- */
 
 void ef_do_open(etcd_case *e) {
     OPS->open(e->backend, &e->call, &e->lease);

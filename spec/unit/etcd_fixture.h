@@ -35,7 +35,9 @@ typedef struct etcd_case {
     ds_reply reply; /* its strings are copied: */
     char message[600], value[200], ahead[200], holder[200], peers[2000];
     ds_watch watch;
-    char events[2000]; /* "ready 50, deleted p/k, ended ..." */
+    char events[2000], taken[2000];
+    unsigned ready, ended;
+    void (*on_event)(struct etcd_case *e, const ds_watch_event *event); /* the test's, or NULL */
     fw_request *stream;
 } etcd_case;
 
@@ -46,6 +48,12 @@ typedef void ef_start(etcd_case *e); /* starts one operation with e->call */
 /* Starts it with these answers and lets time pass; ends the program unless it ends exactly once, and not at once. */
 void ef_ask(etcd_case *e, ef_start *start, const char *const *answers);
 void ef_ask_one(etcd_case *e, ef_start *start, const char *answer);
+/* Begins e->watch on the key; the loop has run. False: out of memory. */
+bool ef_watch(etcd_case *e, const char *key);
+/* The server says this on the stream now; the loop has run. Words are replaced. */
+void ef_say(etcd_case *e, const char *text);
+/* What the watch has heard since the last time: "ready 50, put p/k=v 7, deleted p/k=v, ended 1: why". */
+const char *ef_heard(etcd_case *e);
 /* The line with its words replaced; good until the next call. */
 const char *ef_text(const char *line);
 

@@ -91,6 +91,9 @@ TEST(without_a_code_the_status_decides) {
         {-1, "", 599, AMB, 0, false, true},
         {-1, "", 100, AMB, 0, false, true},
         {-1, "etcdserver: invalid auth token", 500, OUT, 0, true, false},
+        /* unless there was a code, and no memory to read it */
+        {DS_ETCD_UNREAD, "out of memory", 412, AMB, 0, false, false},
+        {DS_ETCD_UNREAD, "out of memory", 503, AMB, 0, false, false},
     };
     check_rows(rows, DS_COUNT(rows));
 }
