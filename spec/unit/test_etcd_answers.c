@@ -93,6 +93,7 @@ TEST(what_never_was_an_etcd_is_refused) {
 #define STAMP "{\"key\":\"@session\",\"value\":\"@stamp\",\"create_revision\":\"5\",\"lease\":\"2748\"}"
 #define STAMP_MOVED "{\"key\":\"@session\",\"value\":\"@next\",\"create_revision\":\"5\",\"lease\":\"2748\"}"
 #define STAMP_STRANGE "{\"key\":\"@session\",\"value\":\"eA==\",\"create_revision\":\"5\",\"lease\":\"2748\"}"
+#define STAMP_STRANGERS "{\"key\":\"@session\",\"value\":\"@stamp\",\"create_revision\":\"5\",\"lease\":\"9\"}"
 #define GRANTED "{@H,\"ID\":\"2748\",\"TTL\":\"15\"}"
 #define EXISTS "!412 {\"code\":9,\"message\":\"etcdserver: lease already exists\"}"
 #define NO_LEASE "!404 {\"code\":5,\"message\":\"etcdserver: requested lease not found\"}"
@@ -164,7 +165,7 @@ TEST(what_the_content_of_an_answer_means) {
         {ef_do_open, {GRANTED, EF_NOT_DONE("")}, DS_AMBIGUOUS, 0},
         {ef_do_open, {GRANTED, EF_NOT_DONE(EF_RANGE(""))}, DS_AMBIGUOUS, 0},
         {ef_do_open, {GRANTED, EF_NOT_DONE(EF_RANGE(STAMP_STRANGE))}, DS_LOST, 0},
-        {ef_do_open, {GRANTED, EF_NOT_DONE(EF_RANGE(EF_KV("@session", "5")))}, DS_LOST, 0}, /* another's lease */
+        {ef_do_open, {GRANTED, EF_NOT_DONE(EF_RANGE(STAMP_STRANGERS))}, DS_LOST, 0},
         {ef_do_open, {GRANTED, EF_NOT_DONE(EF_RANGE(STAMP_MOVED))}, DS_OK, DS_PLACE_DONE},
         {ef_do_open, {EXISTS, "{\"result\":{@H}}"}, DS_LOST, 0},
         {ef_do_renew, {"{\"result\":{@H}}"}, DS_LOST, 0},
