@@ -20,16 +20,16 @@ return {
   {
     name = "loss_twice", rule = "a loss is announced once", breaks = "twice",
     file = "core/contender.c", from = "waiter->ended(waiter, reason);",
-    to = "waiter->ended(waiter, reason); waiter->ended(waiter, reason);", by = "test_contender",
+    to = "waiter->ended(waiter, reason); waiter->ended(waiter, reason);", by = "test_contender_own",
   },
   {
     name = "loss_silent", rule = "every loss is announced", breaks = "no loss is",
-    file = "core/contender.c", from = "waiter->ended(waiter, reason);", to = "", by = "test_contender",
+    file = "core/contender.c", from = "waiter->ended(waiter, reason);", to = "", by = "test_contender_own",
   },
   {
     name = "loss_late", rule = "a loss is announced at D, with the network silent", breaks = "a TTL later",
     file = "core/session_renew.c", from = "suspect ? session->deadline_ns : suspicion",
-    to = "suspect ? session->deadline_ns + session->timing.ttl_ns : suspicion", by = "test_session_loss",
+    to = "suspect ? session->deadline_ns + session->timing.ttl_ns : suspicion", by = "test_session",
   },
   {
     name = "loss_after_release", rule = "what was released is not announced as lost", breaks = "it is",
@@ -48,7 +48,7 @@ return {
   {
     name = "release_guessed", rule = "a release is true, lost or unknown", breaks = "unknown is said to be true",
     file = "core/contender_release.c", from = "release->done(release, DSYNC_UNKNOWN, release->free_by_ms);",
-    to = "release->done(release, DSYNC_OK, release->free_by_ms);", by = "test_contender",
+    to = "release->done(release, DSYNC_OK, release->free_by_ms);", by = "test_contender_swap",
   },
   {
     name = "own_watch_missing", rule = "holders and waiters watch their own entry", breaks = "they do not",
@@ -62,7 +62,7 @@ return {
   },
   {
     name = "session_watch_missing", rule = "holders hear of their session's end", breaks = "only the next renewal tells",
-    file = "core/session_watch.c", from = "event->kind == DS_WATCH_DELETED", to = "false", by = "test_session",
+    file = "core/session_watch.c", from = "event->kind == DS_WATCH_DELETED", to = "false", by = "test_session_loss",
   },
   {
     name = "timeout_missing", rule = "every call ends by its own deadline", breaks = "acquire has none",

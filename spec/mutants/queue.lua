@@ -27,7 +27,7 @@ return {
   {
     name = "waiter_stranded", rule = "a waiter whose session died re-enters", breaks = "it waits for nothing",
     file = "core/contender_session.c", after = "static void on_lost(", from = "ds_contender_proceed(c);", to = "",
-    by = "test_contender",
+    by = "test_contender_entry",
   },
   {
     name = "local_order", rule = "local waiters take turns in order", breaks = "the last one comes first",
@@ -55,11 +55,11 @@ return {
     name = "swap_unguarded", rule = "release and re-entry are one guarded step",
     breaks = "the new entry is made whether or not the old one was there",
     file = "backend/etcd_queue.c", after = { "void ds_etcd_swap(", "txn = {&compare, " }, from = "1", to = "0",
-    by = "sim",
+    by = "test_etcd_requests",
   },
   {
     name = "own_session_shared", rule = "session = own is one's own", breaks = "it is shared",
-    file = "core/session.c", from = "session->params.owner == params->owner", to = "true", by = "test_session",
+    file = "core/session.c", from = "session->params.owner == params->owner", to = "true", by = "test_session_loss",
   },
   {
     name = "vacancy_silent", rule = "observers report vacancy", breaks = "they report leaders only",

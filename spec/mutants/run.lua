@@ -55,9 +55,10 @@ end
 -- What the output of a failed test says it was.
 local function first_failure(mutant, code)
   local text = read(LOG .. "/" .. mutant .. ".out")
-  return text:match "FAILED ([%w_]+)" or text:match "violations[^\n]*\n%s+(.-)%s+%d+\n" or text:match "Assertion `([^']*)'"
-    or text:match "Failure → [^\n]*\n([^\n]*)" or text:match "Error → [^\n]*\n([^\n]*)"
-    or (code == 124 or code == 137) and "did not end" or "exit status " .. code
+  local last = text:match "([^\n]+)\n*$"
+  return text:match "FAILED ([%w_]+)" or text:match "violations[^\n]*\n%s+(.-)%s+%d+\n"
+    or text:match "Failure [^\n]*\n([^\n]*)" or text:match "Error [^\n]*\n([^\n]*)" or text:match "Assertion [^\n]*"
+    or (code == 124 or code == 137) and "did not end" or last or "exit status " .. code
 end
 
 -- ---- stages: each notices a mutant (returns where and what) or does not ----------------------------------------------

@@ -17,7 +17,7 @@ return {
   {
     name = "deadline_from_receipt", rule = "D counts from before the request was queued", breaks = "from its answer",
     file = "core/session_renew.c", from = "session->sent_ns = session->trying_ns;",
-    to = "session->sent_ns = ds_now(session->engine->world);", by = "test_session_clock",
+    to = "session->sent_ns = ds_now(session->engine->world);", by = "test_session",
   },
   {
     name = "ttl_as_asked", rule = "the granted TTL counts", breaks = "the TTL that was asked for counts",

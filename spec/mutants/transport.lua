@@ -42,17 +42,17 @@ return {
   {
     name = "plaintext_credentials", rule = "credentials over plain HTTP to another host are refused", breaks = "sent",
     file = "backend/etcd_auth.c", from = "!(user || token || file) || options->allow_plaintext_credentials",
-    to = "true", by = "test_client",
+    to = "true", by = "test_etcd_transport",
   },
   {
     name = "secret_in_message", rule = "no secret in a message", breaks = "the token is in it",
     file = "backend/etcd_transport.c", after = "static void judge_error(",
     from = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, verdict.advice);",
-    to = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, etcd->auth.header);", by = "contract",
+    to = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, etcd->auth.header);", by = "test_etcd_transport",
   },
   {
     name = "secret_not_wiped", rule = "secrets are wiped on free", breaks = "they stay in memory",
-    file = "base/alloc.c", from = "ds_wipe(text, strlen(text));", to = "", by = "test_buf",
+    file = "base/alloc.c", from = "wipe(memory, 0, size);", to = "", by = "test_buf",
   },
   {
     name = "secret_file_open", rule = "secret files are no business of others", breaks = "any mode will do",
