@@ -44,7 +44,7 @@ contract_helpers := $(sort $(filter-out $(contract_sources),$(wildcard spec/cont
 example_sources := $(sort $(wildcard examples/*.c))
 host_example_sources := $(sort $(wildcard examples/host/*.c))
 host_sources := $(sort $(wildcard spec/host/test_*.c))
-c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/host/*.[ch] bench/*.[ch] proxy/*.[ch]) \
+c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch]) \
   $(example_sources) $(host_example_sources))
 lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua))
 

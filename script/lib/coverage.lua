@@ -1,6 +1,6 @@
--- coverage.lua BUILD REPORT: runs the unit tests and, on a real etcd, the contract tests of a build made with --coverage, and
--- says which share of the core's and the etcd backend's lines and branches they reached. Fails below what must be reached.
--- The list of what was not reached: build/cov/missed. A branch counts as reached when it was taken once.
+-- coverage.lua BUILD REPORT: runs the unit tests and, on a real etcd, the contract tests of a build made with
+-- --coverage, and says which share of the core's and the etcd backend's lines and branches they reached. Fails below what
+-- must be reached. The list of what was not: BUILD/missed. A branch counts as reached when it was taken once.
 
 local build, report_path = arg[1], arg[2]
 local GROUPS = {
@@ -27,7 +27,8 @@ end
 
 os.execute("find " .. build .. " -name '*.gcda' -delete")
 run("script/lib/programs unit " .. words("find " .. build .. "/unit -type f -perm -u+x | sort"))
-run("SERVERS=${SERVERS:-etcd-3.4} script/lib/contract " .. words("find " .. build .. "/contract -type f -perm -u+x | sort"))
+run("SERVERS=${SERVERS:-etcd-3.4} script/lib/contract "
+  .. words("find " .. build .. "/contract -type f -perm -u+x | sort"))
 
 -- ---- reading --------------------------------------------------------------------------------------------------------
 

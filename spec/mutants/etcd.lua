@@ -1,10 +1,11 @@
 -- etcd.lua: bugs about etcd's protocol: transactions, revisions, clusters, watches.
 return {
   {
-    name = "nonce_missing", rule = "every entry has a fresh nonce; a release is guarded by its own entry, not by the session",
+    name = "nonce_missing",
+    rule = "every entry has a fresh nonce; a release is guarded by its own entry, not by the session",
     breaks = "entries of one session are told apart by nothing", file = "backend/etcd_keys.c",
     from = "ds_buf_add_format(out, \"/%\" PRIx64 \"-%s\", entry->lease->nonce, entry->nonce);",
-    to = "ds_buf_add_format(out, \"/%\" PRIx64, entry->lease->nonce);", by = "test_etcd_requests",
+    to = "ds_buf_add_format(out, \"/%\" PRIx64, entry->lease->nonce);", by = "test_etcd_requests", sim = true,
   },
   {
     name = "delete_by_name", rule = "delete never by bare name", breaks = "whatever has the name now is removed",
@@ -14,12 +15,12 @@ return {
     name = "token_of_wrong_answer", rule = "the token is the create revision of one's own entry",
     breaks = "after a replay it is the revision of the answer",
     file = "backend/etcd_queue.c", from = "call->token = own->create;", to = "call->token = call->etcd->revision;",
-    by = "test_etcd_answers",
+    by = "test_etcd_answers", sim = true,
   },
   {
     name = "try_takes_all", rule = "a try compares the whole range", breaks = "it compares its own key only",
     file = "backend/etcd_queue.c", after = { "void ds_etcd_enter(", "ds_bytes_of(&call->stamp))};", "if (" },
-    from = "only_try", to = "false", by = "test_etcd_requests",
+    from = "only_try", to = "false", by = "test_etcd_requests", sim = true,
   },
   {
     name = "range_too_wide", rule = "a queue is what lies below its path", breaks = "and what begins like it",
@@ -28,7 +29,7 @@ return {
   {
     name = "write_unguarded", rule = "a guarded write compares its own entry", breaks = "only the session's epoch",
     file = "backend/etcd_guard.c", from = "ds_etcd_if_created(own, entry->token)",
-    to = "ds_etcd_if_value(session, ds_bytes_of(&call->stamp))", by = "test_etcd_requests",
+    to = "ds_etcd_if_value(session, ds_bytes_of(&call->stamp))", by = "test_etcd_requests", sim = true,
   },
   {
     name = "write_epoch_free", rule = "a guarded write compares the epoch", breaks = "only its own entry",
@@ -42,7 +43,8 @@ return {
   },
   {
     name = "predecessor_any", rule = "the predecessor is older than oneself", breaks = "the newest is taken for it",
-    file = "backend/etcd_queue.c", from = "nearest.as.range.max_create = call->token - 1;", to = "", by = "test_etcd_requests",
+    file = "backend/etcd_queue.c", from = "nearest.as.range.max_create = call->token - 1;", to = "",
+    by = "test_etcd_requests",
   },
   {
     name = "revision_falls", rule = "answers older than one already seen are dropped", breaks = "they are believed",
@@ -56,7 +58,8 @@ return {
   },
   {
     name = "old_lease_new_cluster", rule = "nothing of before counts after a reset", breaks = "sessions go on",
-    file = "backend/etcd_call.c", from = "impl == NULL || impl->generation == etcd->generation", to = "true", by = "test_etcd_transport",
+    file = "backend/etcd_call.c", from = "impl == NULL || impl->generation == etcd->generation", to = "true",
+    by = "test_etcd_transport",
   },
   {
     name = "lease_lost_refused", rule = "\"lease not found\" means lost", breaks = "it is a wrong setting",
@@ -84,7 +87,8 @@ return {
   {
     name = "stream_end_silent", rule = "the end of a stream is told to its watches", breaks = "it is not",
     file = "backend/etcd_stream.c", after = "void ds_etcd_stream_end(",
-    from = "ds_etcd_watching_end_all(stream, outcome, message);", to = "(void)outcome; (void)message;", by = "test_etcd_stream",
+    from = "ds_etcd_watching_end_all(stream, outcome, message);", to = "(void)outcome; (void)message;",
+    by = "test_etcd_stream",
   },
   {
     name = "compaction_silent", rule = "a compacted watch has ended", breaks = "it is taken to go on",

@@ -52,7 +52,8 @@ return {
   },
   {
     name = "own_watch_missing", rule = "holders and waiters watch their own entry", breaks = "they do not",
-    file = "core/contender_watch.c", after = "static void watch_own(ds_contender *c) {", from = "c->own_on", to = "true",
+    file = "core/contender_watch.c", after = "static void watch_own(ds_contender *c) {", from = "c->own_on",
+    to = "true",
     by = "test_contender_own",
   },
   {
@@ -61,7 +62,8 @@ return {
     by = "test_contender_own",
   },
   {
-    name = "session_watch_missing", rule = "holders hear of their session's end", breaks = "only the next renewal tells",
+    name = "session_watch_missing", rule = "holders hear of their session's end",
+    breaks = "only the next renewal tells",
     file = "core/session_watch.c", from = "event->kind == DS_WATCH_DELETED", to = "false", by = "test_session_loss",
   },
   {
@@ -74,7 +76,8 @@ return {
     by = "test_engine",
   },
   {
-    name = "write_denied_unseen", rule = "a guarded write that was refused is a loss", breaks = "it is reported as done",
+    name = "write_denied_unseen", rule = "a guarded write that was refused is a loss",
+    breaks = "it is reported as done",
     file = "core/request.c", from = "reply->place == DS_PLACE_GONE", after = "static void wrote(", to = "false",
     by = "test_request_write",
   },

@@ -1,5 +1,5 @@
--- make.lua SOURCE TARGET: copies the C sources of SOURCE to TARGET, with every deliberate bug of list.lua in its place behind
--- a question that is asked at run time: one build serves all mutants. Each edit is
+-- make.lua SOURCE TARGET: copies the C sources of SOURCE to TARGET, with every deliberate bug of list.lua in its place
+-- behind a question that is asked at run time: one build serves all mutants. Each edit is
 --   an expression:   from  ->  (ds_mutant("name") ? (to) : (from))
 --   statements (`from` ends with a semicolon):   if (ds_mutant("name")) { to } else { from }
 -- Lines stay where they are. Files that did not change are not written, so that make compiles no more than it must.

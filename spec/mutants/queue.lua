@@ -55,7 +55,7 @@ return {
     name = "swap_unguarded", rule = "release and re-entry are one guarded step",
     breaks = "the new entry is made whether or not the old one was there",
     file = "backend/etcd_queue.c", after = { "void ds_etcd_swap(", "txn = {&compare, " }, from = "1", to = "0",
-    by = "test_etcd_requests",
+    by = "test_etcd_requests", sim = true,
   },
   {
     name = "own_session_shared", rule = "session = own is one's own", breaks = "it is shared",
@@ -69,7 +69,8 @@ return {
   {
     name = "observer_trusts_watch", rule = "a watch that ended may have missed something",
     breaks = "an observer goes on from where it was",
-    file = "core/observer.c", after = "static void on_watch(", from = "list_all(observer);", to = "", by = "test_observer",
+    file = "core/observer.c", after = "static void on_watch(", from = "list_all(observer);", to = "",
+    by = "test_observer",
   },
   {
     name = "slash_in_name", rule = "a name is one segment of its key", breaks = "a slash in it makes two",

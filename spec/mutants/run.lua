@@ -1,7 +1,8 @@
--- run.lua [--short] [NAME,NAME...]: does a test notice each deliberate bug? One build (make.lua) has them all; each run of a
--- test chooses one by DSYNC_MUTANT. First the judge of the simulator is judged, and everything must pass with no mutant
--- chosen. Then, for each mutant, the test expected to notice it, and if that does not, all the others. A mutant that
--- nothing notices is a failure of the tests. The report is build/reports/mutants.json; what was printed: build/log-mutants.
+-- run.lua [--short] [NAME,NAME...]: does a test notice each deliberate bug? One build (make.lua) has them all; each run
+-- of a test chooses one by DSYNC_MUTANT. First the judge of the simulator is judged, and everything must pass with no
+-- mutant chosen. Then, for each mutant, the test expected to notice it, and if that does not, all the others. A mutant
+-- that nothing notices is a failure of the tests. The report is build/reports/mutants.json; what was printed is in
+-- build/log-mutants.
 
 package.path = "./?.lua;" .. package.path
 local list = require "spec.mutants.list"
@@ -14,7 +15,8 @@ local BUILD = "build/mutants"
 -- One breach of each kind, each noticed within moments.
 local SHORT = {
   margin_sign = true, deadline_from_receipt = true, flag_held = true, loss_twice = true, local_order = true,
-  claim_before_confirm = true, blind_retry = true, epoch_not_bumped = true, confirm_missing = true, int64_as_double = true,
+  claim_before_confirm = true, blind_retry = true, epoch_not_bumped = true, confirm_missing = true,
+  int64_as_double = true,
 }
 
 local short, wanted = false, nil
@@ -61,7 +63,7 @@ local function first_failure(mutant, code)
     or (code == 124 or code == 137) and "did not end" or last or "exit status " .. code
 end
 
--- ---- stages: each notices a mutant (returns where and what) or does not ----------------------------------------------
+-- ---- stages: each notices a mutant (returns where and what) or does not ---------------------------------------------
 
 local units = {}
 do
@@ -148,10 +150,12 @@ local function report(results, judged, seconds)
   file:write("{\n  \"campaign\": \"mutants\",\n  \"commit\": ", text(commit:read "*l" or "unknown"),
     ",\n  \"seconds\": ", ("%.0f"):format(seconds), ",\n  \"checker\": ", text(judged), ",\n  \"mutants\": [")
   for i, result in ipairs(results) do
-    file:write(i > 1 and "," or "", "\n    {\"name\": ", text(result.mutant.name), ", \"subject\": ",
-      text(result.mutant.subject), ", \"rule\": ", text(result.mutant.rule), ", \"breaks\": ", text(result.mutant.breaks),
-      ", \"caught_by\": ", result.by and text(result.by) or "null", ", \"as\": ", result.what and text(result.what) or "null",
-      "}")
+    local mutant = result.mutant
+    file:write(i > 1 and "," or "", "\n    {\"name\": ", text(mutant.name), ", \"subject\": ", text(mutant.subject),
+      ", \"rule\": ", text(mutant.rule), ", \"breaks\": ", text(mutant.breaks),
+      ", \"caught_by\": ", result.by and text(result.by) or "null",
+      ", \"as\": ", result.what and text(result.what) or "null",
+      ", \"simulation\": ", result.seen and text(result.seen) or "null", "}")
   end
   file:write "\n  ]\n}\n"
   file:close()
@@ -185,9 +189,13 @@ for _, mutant in ipairs(list) do
   if chosen(mutant) then
     local by, what = expected(mutant)
     if not by then by, what = unexpected(mutant) end
-    results[#results + 1] = { mutant = mutant, by = by, what = what }
-    caught = caught + (by and 1 or 0)
-    print(("%-24s %-44s %s"):format(mutant.name, by and by .. ": " .. what or "SURVIVES", by and "" or mutant.breaks))
+    local _, seen = nil, nil
+    if mutant.sim and not short then _, seen = sim(mutant.name) end
+    local fine = by and (seen or short or not mutant.sim)
+    results[#results + 1] = { mutant = mutant, by = by, what = what, seen = seen }
+    caught = caught + (fine and 1 or 0)
+    print(("%-24s %s%s%s"):format(mutant.name, by and by .. ": " .. what or "SURVIVES: " .. mutant.breaks,
+      seen and "; sim: " .. seen or "", fine and "" or by and "; NOT NOTICED BY sim" or ""))
     io.stdout:flush()
   end
 end

@@ -21,7 +21,8 @@ return {
   {
     name = "confirm_missing", rule = "a renewal ends with a confirmation", breaks = "a positive TTL is believed",
     file = "backend/etcd_session.c", from = "ds_etcd_step_txn(call, &txn, on_confirmed);",
-    to = "(void)txn; ds_etcd_reply none = {.succeeded = true}; on_confirmed(call, &none);", by = "test_etcd_requests",
+    to = "(void)txn; ds_etcd_reply none = {.succeeded = true}; on_confirmed(call, &none);",
+    by = "test_etcd_requests", sim = true,
   },
   {
     name = "confirm_by_read", rule = "the confirmation writes", breaks = "it only reads, and a member may lag",
@@ -36,7 +37,8 @@ return {
   },
   {
     name = "grant_not_repeatable", rule = "a repeated grant that exists is one's own", breaks = "it is refused",
-    file = "backend/etcd_session.c", from = "!ds_etcd_lease_exists(&result->status)", to = "true", by = "test_etcd_answers",
+    file = "backend/etcd_session.c", from = "!ds_etcd_lease_exists(&result->status)", to = "true",
+    by = "test_etcd_answers",
   },
   {
     name = "stranger_session_key", rule = "a session key of another lease is not one's own", breaks = "it is taken",

@@ -36,7 +36,8 @@ return {
   },
   {
     name = "headers_unlimited", rule = "headers are capped", breaks = "any number is read",
-    file = "net/http_transfer.c", from = "++http->header_lines > HEADER_LINES_MAX || http->header_bytes > HEADER_BYTES_MAX",
+    file = "net/http_transfer.c",
+    from = "++http->header_lines > HEADER_LINES_MAX || http->header_bytes > HEADER_BYTES_MAX",
     to = "false", by = "test_http",
   },
   {
@@ -48,7 +49,8 @@ return {
     name = "secret_in_message", rule = "no secret in a message", breaks = "the token is in it",
     file = "backend/etcd_transport.c", after = "static void judge_error(",
     from = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, verdict.advice);",
-    to = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, etcd->auth.header);", by = "test_etcd_transport",
+    to = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, etcd->auth.header);",
+    by = "test_etcd_transport",
   },
   {
     name = "secret_not_wiped", rule = "secrets are wiped on free", breaks = "they stay in memory",

@@ -39,7 +39,7 @@ return {
   {
     name = "epoch_not_compared", rule = "every acquire compares the session's epoch", breaks = "none does",
     file = "backend/etcd_queue.c", after = { "void ds_etcd_enter(", "txn = {compares, " }, from = "2", to = "1",
-    by = "test_etcd_requests",
+    by = "test_etcd_requests", sim = true,
   },
   {
     name = "withdrawal_given_up", rule = "an unconfirmed withdrawal is repeated", breaks = "it is sent once",
@@ -61,12 +61,13 @@ return {
   {
     name = "late_answer", rule = "replies are matched to requests; late ones are ignored",
     breaks = "an answer on an old watch is taken for one on the new",
-    file = "backend/etcd_watch.c", from = "watching != NULL && watching->id == id", to = "watching != NULL", by = "test_etcd_stream",
+    file = "backend/etcd_watch.c", from = "watching != NULL && watching->id == id", to = "watching != NULL",
+    by = "test_etcd_stream", sim = true,
   },
   {
     name = "reset_not_executed", rule = "a broken connection is ambiguous", breaks = "it counts as not executed",
     file = "backend/etcd_transport.c", from = "http->fate == DS_HTTP_NOT_SENT && !exchange->resent", to = "true",
-    by = "test_etcd_transport",
+    by = "test_etcd_transport", sim = true,
   },
   {
     name = "copy_not_executed", rule = "a copy sent earlier may have been executed",
@@ -82,7 +83,7 @@ return {
   {
     name = "status_5xx_not_executed", rule = "other 5xx are ambiguous", breaks = "they count as not executed",
     file = "backend/etcd_error.c", after = "static ds_etcd_verdict judge_http(", from = "return ambiguous();",
-    to = "return not_executed(NULL);", by = "test_etcd_error",
+    to = "return not_executed(NULL);", by = "test_etcd_error", sim = true,
   },
   {
     name = "unknown_not_executed", rule = "anything unknown on a write is ambiguous", breaks = "it counts as refused",
