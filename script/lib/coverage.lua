@@ -1,6 +1,6 @@
 -- coverage.lua BUILD REPORT: runs the unit tests and, on a real etcd, the contract tests of a build made with
--- --coverage, and says which share of the core's and the etcd backend's lines and branches they reached. Fails below what
--- must be reached. The list of what was not: BUILD/missed. A branch counts as reached when it was taken once.
+-- --coverage, and says which share of the core's and the etcd backend's lines and branches they reached. Fails below
+-- what must be reached. The list of what was not: BUILD/missed. A branch counts as reached when it was taken once.
 
 local build, report_path = arg[1], arg[2]
 local GROUPS = {

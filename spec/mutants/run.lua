@@ -9,7 +9,6 @@ local list = require "spec.mutants.list"
 
 local LOG = "build/log-mutants"
 local LIMIT_S = 60 -- for one test program: a mutant may hang
-local SEEDS = 400
 local BUILD = "build/mutants"
 
 -- One breach of each kind, each noticed within moments.
@@ -92,7 +91,8 @@ end
 
 local function sim(mutant)
   make(BUILD .. "/sim/sim")
-  return notices(mutant, "sim", ("exec %s/sim/sim --seeds %d --seconds %d"):format(BUILD, SEEDS, LIMIT_S - 20))
+  return notices(mutant, "sim", ("exec %s/sim/sim --seeds %d --seconds %d"):format(BUILD, short and 50 or 400,
+    LIMIT_S - 20))
 end
 
 local function conformance(backend)
