@@ -48,8 +48,18 @@ return {
   },
   {
     name = "revision_falls", rule = "answers older than one already seen are dropped", breaks = "they are believed",
-    file = "backend/etcd_transport.c", from = "reply->header.revision < exchange->floor && !may_lag(exchange->kind)",
+    file = "backend/etcd_transport.c", from = "reply->header.revision < least && !may_lag(exchange->kind)",
     to = "false", by = "test_etcd_transport",
+  },
+  {
+    name = "write_in_the_past", rule = "a falling revision is a reset", breaks = "a write may stand still",
+    file = "backend/etcd_transport.c", from = "has_written(reply) ? exchange->floor + 1 : exchange->floor",
+    to = "exchange->floor", by = "test_etcd_transport",
+  },
+  {
+    name = "write_repeated", rule = "a write in an older state is not repeated", breaks = "it is asked for again",
+    file = "backend/etcd_transport.c", from = "again < exchange->deadline_ns - FIRST_PAUSE && !has_written(reply)",
+    to = "again < exchange->deadline_ns - FIRST_PAUSE", by = "test_etcd_transport",
   },
   {
     name = "other_cluster", rule = "another cluster id is a reset", breaks = "it is not looked at",

@@ -9,6 +9,8 @@
 
 /* ---- answers -------------------------------------------------------------------------------------------------------- */
 
+static long long revision; /* of the answer under way */
+
 static const struct {
     const char *word, *text;
     bool encoded;
@@ -17,8 +19,10 @@ static const struct {
     {"@session", "p/session/abc", true},
     {"@stamp", "{\"epoch\":3}", true},
     {"@next", "{\"epoch\":4}", true},
-    {"@H", "\"header\":{\"cluster_id\":\"7\",\"revision\":\"50\"}", false},
+    {"@H", "", false},
 };
+
+static const char header[] = "\"header\":{\"cluster_id\":\"7\",\"revision\":\"%lld\"}";
 
 static size_t encode(char *out, const char *text) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -50,7 +54,7 @@ static size_t expand(char *out, size_t size, const char *line) {
         if (words[i].encoded) {
             at += encode(out + at, words[i].text);
         } else {
-            at += (size_t)snprintf(out + at, size - at, "%s", words[i].text);
+            at += (size_t)snprintf(out + at, size - at, header, revision);
         }
     }
     return at;
@@ -97,6 +101,7 @@ static void answer(fw_request *request, const char *line) {
         line += 5;
     }
     reply.body = ef_text(line);
+    revision++;
     reply.body_size = strlen(reply.body);
     fw_finish(request, DS_MS, &reply);
 }
@@ -119,6 +124,7 @@ void ef_open(etcd_case *e, const dsync_options *options) {
     ds_backend_config config = {
         .options = options != NULL ? options : &usual, .endpoints = endpoints, .endpoint_count = 2};
     memset(e, 0, sizeof *e);
+    revision = 50;
     e->u = fw_new(3);
     e->world = fw_world(e->u);
     fw_serve(e->u, &(fw_server){.on_request = on_request, .argument = e});

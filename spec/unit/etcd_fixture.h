@@ -5,8 +5,8 @@
  *   "!resent {..}" status 200, sent twice by libcurl   "!toolong"             more bytes than were allowed, of a 200 answer
  *   "!unfit"       refused by our own settings         "!silent"              nothing
  * In them @own, @session, @stamp and @next stand for the base64 of the entry's and the session's key and of what the session
- * key holds at this and at the next epoch; @H for the header that every answer has. The fixture's own memory does not come
- * from ds_malloc.
+ * key holds at this and at the next epoch; @H for the header that every answer has: revision 50 in the first, and one more in
+ * each. The fixture's own memory does not come from ds_malloc.
  */
 #ifndef ETCD_FIXTURE_H
 #define ETCD_FIXTURE_H

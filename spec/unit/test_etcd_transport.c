@@ -55,7 +55,7 @@ TEST(a_revision_that_stays_behind_is_a_reset) {
     CHECK_EQ_INT(e.reply.outcome, DS_OK);
     ef_ask(&e, ef_do_get, behind);
     CHECK_EQ_INT(e.reply.outcome, DS_RESET);
-    CHECK_CONTAINS(e.message, "revision 10, but revision 50 had been reached");
+    CHECK_CONTAINS(e.message, "revision 10, but revision 51 had been reached");
     CHECK(e.asked > 5 && e.asked < 100);
     /* What was opened before does not count any more, and nothing is sent for it. */
     ef_ask(&e, ef_do_enter, NULL);
@@ -72,6 +72,34 @@ TEST(a_revision_that_stays_behind_is_a_reset) {
     ef_ask_one(&e, ef_do_check, EF_DONE(EF_RANGE("")));
     CHECK_EQ_INT(e.reply.outcome, DS_OK);
     ef_close(&e);
+}
+
+/* A write has a revision of its own, above all that were seen before it was sent. */
+TEST(a_write_in_an_older_state_is_a_reset_at_once) {
+    static const struct {
+        const char *answer;
+        ds_class outcome;
+    } rows[] = {
+        {"{\"header\":{\"cluster_id\":\"7\",\"revision\":\"50\"},\"succeeded\":true,\"responses\":[" EF_DELETED "]}",
+         DS_RESET},
+        {"{\"header\":{\"cluster_id\":\"7\",\"revision\":\"49\"},\"succeeded\":true,\"responses\":[" EF_PUT "]}",
+         DS_RESET},
+        {"{\"header\":{\"cluster_id\":\"7\",\"revision\":\"51\"},\"succeeded\":true,\"responses\":[" EF_DELETED "]}",
+         DS_OK},
+        {"{\"header\":{\"cluster_id\":\"7\",\"revision\":\"50\"},\"succeeded\":true,\"responses\":["
+         "{\"response_delete_range\":{}}]}",
+         DS_OK}, /* removed nothing */
+    };
+    for (size_t i = 0; i < DS_COUNT(rows); i++) {
+        etcd_case e;
+        test_case("row %zu", i);
+        ef_open(&e, NULL);
+        ef_ask_one(&e, ef_do_get, "{@H}");
+        ef_ask_one(&e, ef_do_leave, rows[i].answer);
+        CHECK_EQ_INT(e.reply.outcome, rows[i].outcome);
+        CHECK_EQ_UINT(e.asked, 1);
+        ef_close(&e);
+    }
 }
 
 TEST(a_keepalive_may_lag_and_its_confirmation_may_not) {
