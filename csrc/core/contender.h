@@ -100,6 +100,7 @@ struct ds_contender {
     ds_call call;
     ds_timer timer;    /* retry, poll */
     ds_timer patience; /* nobody answers */
+    ds_timer linger;   /* `ahead` is kept for the next wait until then */
     ds_watch ahead, own;
     bool ahead_on, own_on;
     bool ahead_whole;     /* `ahead` is for the whole queue, whoever is ahead: it lasts over turns */

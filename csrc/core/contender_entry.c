@@ -116,9 +116,7 @@ static void held(ds_contender *c, int64_t token) {
     c->entry.token = token;
     ds_timer_stop(world, &c->timer);
     ds_list_remove(&front->node);
-    if (!c->ahead_whole || ds_list_empty(&c->waiters)) {
-        ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
-    }
+    ds_entry_linger(c);
     c->holder = front;
     c->held_wall_ms = world->ops->wall_ms(world);
     ds_contender_move(c, DS_CONTENDER_HELD, "first in the queue");

@@ -54,6 +54,7 @@ bool ds_entry_make_value(ds_contender *c, const ds_waiter *waiter, int64_t acqui
 
 /* contender_watch.c */
 void ds_entry_watch_ahead(ds_contender *c, const char *key, int64_t crowd);
+void ds_entry_linger(ds_contender *c); /* nobody is ahead now: a watch on the whole queue stays for a while */
 void ds_entry_watch_own(ds_contender *c);
 void ds_entry_unwatch(ds_contender *c, ds_watch *watch, bool *on);
 void ds_entry_gone(ds_contender *c, const char *why, int64_t patience_ns);

@@ -99,7 +99,7 @@ void ds_waiter_release(ds_waiter *waiter, ds_release *release, int64_t timeout_n
     if (next != NULL && ds_same_params(&next->params, &waiter->params) && !dirty && hand_over(c, release)) {
         return;
     }
-    ds_entry_stop(c);
+    ds_entry_linger(c);
     c->sent = false;
     c->dirty = false;
     ds_contender_move(c, DS_CONTENDER_IDLE, "released");
@@ -175,6 +175,7 @@ int64_t ds_waiter_held_wall_ms(const ds_waiter *waiter) {
 
 void ds_entry_stop(ds_contender *c) {
     halt(c);
+    ds_timer_stop(c->engine->world, &c->linger);
     ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
 }
 

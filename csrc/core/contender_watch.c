@@ -6,6 +6,7 @@
 #define RETRY_CAP_NS DS_SECOND
 #define EXPLANATION_NS (200 * DS_MS)
 #define SMALL_CROWD 8 /* entries in a queue */
+#define LINGER_NS (5 * DS_SECOND)
 
 /* ---- watching ----------------------------------------------------------------------------------------------------------- */
 
@@ -74,6 +75,22 @@ void ds_entry_watch_ahead(ds_contender *c, const char *key, int64_t crowd) {
     c->ahead_whole = whole;
     c->ahead.on_event = on_ahead;
     c->ahead_on = ds_entry_backend(c)->ops->watch(ds_entry_backend(c), &c->ahead, &spec);
+}
+
+static void linger_over(ds_timer *timer) {
+    ds_contender *c = DS_CONTAINER_OF(timer, ds_contender, linger);
+    if (c->state != DS_CONTENDER_ENTERING && c->state != DS_CONTENDER_WAITING) {
+        ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
+    }
+}
+
+void ds_entry_linger(ds_contender *c) {
+    if (c->ahead_on && c->ahead_whole) {
+        c->linger.fire = linger_over;
+        ds_timer_set(c->engine->world, &c->linger, ds_now(c->engine->world) + LINGER_NS);
+    } else {
+        ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
+    }
 }
 
 /* Not believed from this moment. Why is worth a question, or a moment's patience for the watch to say it. */

@@ -49,7 +49,6 @@ TEST(a_small_queue_is_watched_as_a_whole) {
     CHECK_EQ_TEXT(desk_log(&d), "check e1 | A ok");
     CHECK(lock_held(a));
     CHECK_EQ_UINT(d.backend->watch_count, 1);
-    CHECK_EQ_UINT(sb_watches_on(d.backend), 0); /* nobody here waits for another turn */
     CHECK(desk_close(&d));
 }
 
@@ -70,6 +69,66 @@ TEST(it_lasts_over_turns) {
     sb_ok(d.backend, SB_CHECK, DS_PLACE_HELD);
     CHECK_EQ_TEXT(desk_log(&d), "check e2 | B ok");
     CHECK_EQ_UINT(d.backend->watch_count, 1);
+    CHECK(desk_close(&d));
+}
+
+TEST(it_lasts_until_the_next_wait) {
+    desk d;
+    desk_open(&d);
+    lock *a = waiting(&d, "A", 2);
+    gone_at(&d, X, ++d.backend->revision);
+    sb_ok(d.backend, SB_CHECK, DS_PLACE_HELD);
+    lock_release(a, DS_SECOND);
+    CHECK_EQ_TEXT(desk_log(&d), "check e1 | A ok | leave e1 | A released ok");
+    CHECK(sb_watching(d.backend, QUEUE) != NULL);
+    lock_acquire(a);
+    fw_settle(d.u);
+    gone_at(&d, Y, d.backend->revision + 5); /* on its way before the answer, and newer */
+    behind(&d, SB_ENTER, Y, 2);
+    sb_ok(d.backend, SB_CHECK, DS_PLACE_HELD);
+    CHECK_EQ_TEXT(desk_log(&d), "enter e2 | check e2 | A ok");
+    CHECK_EQ_UINT(d.backend->watch_count, 1);
+    CHECK(desk_close(&d));
+}
+
+TEST(it_does_not_last_for_ever) {
+    static const bool releases[] = {false, true};
+    for (size_t i = 0; i < DS_COUNT(releases); i++) {
+        desk d;
+        desk_open(&d);
+        test_case("%s", releases[i] ? "nobody wants the lock" : "the lock is held for long");
+        lock *a = waiting(&d, "A", 2);
+        gone_at(&d, X, ++d.backend->revision);
+        sb_ok(d.backend, SB_CHECK, DS_PLACE_HELD);
+        fw_advance(d.u, 3 * DS_SECOND);
+        if (releases[i]) {
+            lock_release(a, DS_SECOND);
+        }
+        fw_advance(d.u, (releases[i] ? 4900 : 1900) * DS_MS);
+        CHECK(sb_watching(d.backend, QUEUE) != NULL);
+        fw_advance(d.u, 200 * DS_MS);
+        CHECK_NULL(sb_watching(d.backend, QUEUE));
+        CHECK(desk_close(&d));
+    }
+}
+
+TEST(it_stays_while_somebody_waits) {
+    desk d;
+    desk_open(&d);
+    lock *a = waiting(&d, "A", 2);
+    gone_at(&d, X, ++d.backend->revision);
+    sb_ok(d.backend, SB_CHECK, DS_PLACE_HELD);
+    lock_release(a, DS_SECOND);
+    lock_acquire(a);
+    fw_settle(d.u);
+    behind(&d, SB_ENTER, Y, 2);
+    for (int s = 0; s < 30; s++) {
+        fw_advance(d.u, DS_SECOND);
+        if (sb_has_pending(d.backend, SB_CHECK)) {
+            behind(&d, SB_CHECK, Y, 2);
+        }
+        CHECK(sb_watching(d.backend, QUEUE) != NULL);
+    }
     CHECK(desk_close(&d));
 }
 
