@@ -158,6 +158,7 @@ static void read_kv(reader *r, const ds_json *object, ds_etcd_kv *kv) {
 static void read_range(reader *r, const ds_json *object, ds_etcd_answer *answer) {
     answer->kind = DS_ETCD_OP_RANGE;
     answer->more = read_bool(r, object, "more");
+    answer->total = read_int(r, object, "count");
     const ds_json *item = read_array(r, object, "kvs", &answer->count);
     if (answer->count == 0 || !reading(r)) {
         return;

@@ -60,7 +60,7 @@ typedef struct sb_call {
 typedef struct sb_watch {
     char key[300];
     char name[300]; /* "e1", "s1" or the key */
-    bool subtree, deletes_only, on;
+    bool subtree, deletes_only, keys_only, on;
     int64_t since;
     sb *owner;
     ds_watch *watch;

@@ -72,10 +72,14 @@ TEST(encodes_watches) {
     ds_buf out = DS_BUF_EMPTY;
     ds_etcd_watch_create create = {.id = 7, .key = TEXT("a"), .since = 12, .deletes_only = true};
     ds_etcd_json_watch_create(&out, &create);
+    create = (ds_etcd_watch_create){.id = 8, .key = TEXT("a/"), .end = TEXT("a0"), .keys_only = true};
+    ds_etcd_json_watch_create(&out, &create);
     ds_etcd_json_watch_cancel(&out, 7);
     ds_etcd_json_watch_progress(&out);
     CHECK_EQ_TEXT(out.data, "{\"create_request\":{\"key\":\"YQ==\",\"start_revision\":\"12\",\"filters\":[\"NOPUT\"],"
                             "\"prev_kv\":true,\"fragment\":true,\"watch_id\":\"7\"}}\n"
+                            "{\"create_request\":{\"key\":\"YS8=\",\"range_end\":\"YTA=\",\"fragment\":true,"
+                            "\"watch_id\":\"8\"}}\n"
                             "{\"cancel_request\":{\"watch_id\":\"7\"}}\n{\"progress_request\":{}}\n");
     ds_buf_free(&out);
 }
@@ -103,6 +107,7 @@ TEST(decodes_a_transaction_exactly) {
     const ds_etcd_answer *range = ds_etcd_answer_at(&reply, 1, DS_ETCD_OP_RANGE);
     REQUIRE(range != NULL && range->count == 1);
     CHECK(range->more);
+    CHECK_EQ_INT(range->total, 3);
     CHECK_EQ_TEXT(range->kvs[0].key.data, "a/b");
     CHECK_EQ_BYTES(range->kvs[0].value.data, range->kvs[0].value.size, "\0\1", 2);
     CHECK_EQ_INT(range->kvs[0].create, INT64_C(9007199254740993));

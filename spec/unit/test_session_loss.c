@@ -69,6 +69,7 @@ TEST(waiters_begin_anew_in_their_order) {
     fw_settle(d.u);
     sb_ok_behind(d.backend, SB_ENTER, "p/lock/q/x");
     sb_release(d.backend, SB_ENTER);
+    sb_hold(d.backend, SB_CHECK);
     lose(&d, DS_LOST, NULL);
     CHECK_EQ_TEXT(sb_log(d.backend), "open s2 | close s1 | enter e2 | A ok");
     lock_release(a, DS_SECOND);
