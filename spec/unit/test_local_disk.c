@@ -320,7 +320,9 @@ TEST(what_the_layer_writes_is_what_others_read) {
     REQUIRE(sqlite3_open_v2("layer.db", &ours, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, loc_log_layer()) ==
             SQLITE_OK);
     REQUIRE(sqlite3_open_v2("layer.db", &plain, SQLITE_OPEN_READWRITE, "unix") == SQLITE_OK);
-    REQUIRE(say(ours, "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA cache_spill=OFF", 0, 0));
+    REQUIRE(say(ours,
+                "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA cache_spill=OFF; PRAGMA synchronous=NORMAL", 0,
+                0));
     REQUIRE(say(ours, "CREATE TABLE t(id INTEGER PRIMARY KEY, value BLOB)", 0, 0));
     for (turns = 0; turns < 400; turns++) {
         sqlite3 *db = any(3) == 0 ? plain : ours;
