@@ -4,6 +4,7 @@
 #   make check      the fast tests; `make test` is everything (script/test does the same on a bare machine)
 #   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
+#   make local      the local: backend under contention, kills, stops and torn writes, for minutes; SHORT=1: some seconds only
 #   make nginx-load  requests that contend for locks in nginx, and reloads under that load; SHORT=1: some seconds only
 #   make cov        which lines and branches of the core and the etcd backend the tests reach
 #   make mutants    does a test notice each deliberate bug? MUTANT=name,name runs these only, SHORT=1 a handful
@@ -39,12 +40,14 @@ library_sources := $(sort $(wildcard csrc/base/*.c csrc/net/*.c csrc/core/*.c cs
 module_sources := $(sort $(wildcard csrc/lua/*.c))
 unit_sources := $(sort $(wildcard spec/unit/test_*.c))
 unit_helpers := $(sort $(filter-out $(unit_sources),$(wildcard spec/unit/*.c)))
+local_sources := $(sort $(wildcard spec/local/test_*.c))
+local_helpers := $(sort $(filter-out $(local_sources),$(wildcard spec/local/*.c)))
 contract_sources := $(sort $(wildcard spec/contract/test_*.c))
 contract_helpers := $(sort $(filter-out $(contract_sources),$(wildcard spec/contract/*.c)))
 example_sources := $(sort $(wildcard examples/*.c))
 host_example_sources := $(sort $(wildcard examples/host/*.c))
 host_sources := $(sort $(wildcard spec/host/test_*.c))
-c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch]) \
+c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/local/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch]) \
   $(example_sources) $(host_example_sources))
 lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua))
 
@@ -67,7 +70,7 @@ link_flags = -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 # The library's thread may outlive the last reference to it: it must never be unmapped.
 shared_flags = -shared $(link_flags) -Wl,-z,nodelete -Wl,--as-needed
 
-.PHONY: all lib lua unit contract host sim test test-programs check san lint rockspec format install examples clean
+.PHONY: all lib lua unit contract host local-tests sim test test-programs check san lint rockspec format install examples clean
 all: lib lua
 lib: build/libdsync.a build/libdsync.so
 lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/libdsync-$(call lua_program,$(v)).a)
@@ -99,12 +102,17 @@ $(1)/contract/%: $(1)/spec/contract/%.o $$(contract_helpers:%.c=$(1)/%.o) $(1)/l
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(link_flags) $(3) -o $$@ $$^ $$(dependency_libs) $$(LDFLAGS)
 
+$(1)/local/%: $(1)/spec/local/%.o $$(local_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(link_flags) $(3) -o $$@ $$^ $$(dependency_libs) $$(LDFLAGS)
+
 unit_$(1) := $$(unit_sources:spec/unit/%.c=$(1)/unit/%)
 contract_$(1) := $$(contract_sources:spec/contract/%.c=$(1)/contract/%)
-
+local_$(1) := $$(local_sources:spec/local/%.c=$(1)/local/%)
 
 -include $$(objects_$(1):.o=.d) $$(unit_sources:%.c=$(1)/%.d) $$(unit_helpers:%.c=$(1)/%.d)
 -include $$(contract_sources:%.c=$(1)/%.d) $$(contract_helpers:%.c=$(1)/%.d)
+-include $$(local_sources:%.c=$(1)/%.d) $$(local_helpers:%.c=$(1)/%.d)
 endef
 
 # $(call module,DIR,CFLAGS,LDFLAGS,LUA): the Lua module for one Lua. Lua's own symbols come from the program.
@@ -156,7 +164,7 @@ $(call build,build/mutants,-O2 -include spec/mutants/mutant.h,,,build/mutants/cs
 
 # ---- tests ------------------------------------------------------------------------------------------------------------
 
-test-programs: $(unit_build) $(contract_build) $(host_build)
+test-programs: $(unit_build) $(contract_build) $(local_build) $(host_build)
 
 # C programs with Lua inside: several states in several threads, forks, unloading.
 host: $(host_build)
@@ -169,6 +177,10 @@ unit: $(unit_build)
 contract: $(contract_build)
 	@script/lib/contract $^
 
+# Processes that fight over one local: database, in the short form; make local is the long one.
+local-tests: $(local_build)
+	@script/lib/programs local $^
+
 check: $(unit_build) build/$(call lua_program,$(check_lua))/dsync/core.so
 	@script/lib/programs unit $(unit_build)
 	@script/lib/spec $(check_lua) memory spec/conformance
@@ -176,7 +188,7 @@ check: $(unit_build) build/$(call lua_program,$(check_lua))/dsync/core.so
 test: all test-programs examples
 	@JOBS=$(JOBS) script/lib/suite
 
-san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
+san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
 # Under nginx: SERVER=etcd-3.5, SECONDS, RELOADS and REQUESTS change what is done.
@@ -252,11 +264,12 @@ sim: build/sim/judge build/sim/sim
 
 strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(foreach v,$(luas),$(module_sources:csrc/lua/%.c=build/strict/$(call lua_program,$(v))/obj/%.o)) \
-  $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers))
+  $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
+    $(local_sources) $(local_helpers))
 tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources))
 
 lint: $(strict_objects) $(tidy_stamps)
-	@$(LUACHECK) -q $(wildcard lua spec examples bin)
+	@$(LUACHECK) -q $(wildcard lua spec examples bin bench script/lib/campaign)
 	@$(CLANG_FORMAT) --dry-run -Werror $(c_files)
 	@script/lib/banned $(c_files)
 	@echo "lint: clean"
@@ -275,6 +288,13 @@ format:
 
 # ---- campaigns ---------------------------------------------------------------------------------------------------------
 
+# make local [SHORT=1]: processes that fight over local: databases, are killed and stopped; then what a cycle costs.
+.PHONY: local
+local: $(local_build) build/bench/bare_flock build/lua5.4/dsync/core.so
+	@mkdir -p build/reports
+	@eval "$$(script/env 5.4)" && $(if $(SHORT),,DSYNC_LONG=1) script/lib/campaign local build/reports/local.json \
+	  $(local_build) "lua5.4 bench/local.lua build/bench/bare_flock"
+
 # make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd]: clients behind a proxy that mistreats them, before a real server.
 .PHONY: proxy
 proxy: build/proxy/campaign
@@ -285,6 +305,10 @@ build/proxy/campaign: $(sort $(wildcard proxy/*.c)) $(wildcard proxy/*.h) build/
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g $(hardening) $(warnings) $(CFLAGS) $(link_flags) -o $@ $(filter %.c,$^) \
 	  build/libdsync.a $(dependency_libs) $(LDFLAGS)
+
+build/bench/bare_flock: bench/bare_flock.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g $(hardening) $(warnings) $(CFLAGS) $(link_flags) -o $@ $< $(LDFLAGS)
 
 # ---- examples, install, clean -----------------------------------------------------------------------------------------
 

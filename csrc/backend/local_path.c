@@ -178,8 +178,6 @@ static bool check_file(loc_store *store, dsync_error *error) {
     if (is_mount(store->file)) {
         return refuse(error, store->file, "is mounted as a single file: mount the folder it is in instead");
     }
-    store->device = st.st_dev;
-    store->inode = st.st_ino;
     return true;
 }
 
@@ -199,9 +197,26 @@ static bool make_file(const char *file, const char *folder, bool *fresh, dsync_e
     return true;
 }
 
+void loc_path_look(const loc_store *store, loc_identity files[LOC_FILES]) {
+    static const char *const suffixes[LOC_FILES] = {"", "-wal", "-shm"};
+    char path[PATH_MAX + 8];
+    for (size_t i = 0; i < LOC_FILES; i++) {
+        struct stat st;
+        (void)snprintf(path, sizeof(path), "%s%s", store->file, suffixes[i]);
+        bool there = stat(path, &st) == 0;
+        files[i] = there ? (loc_identity){st.st_dev, st.st_ino} : (loc_identity){0, 0};
+    }
+}
+
 bool loc_path_moved(const loc_store *store) {
-    struct stat st;
-    return stat(store->file, &st) != 0 || st.st_ino != store->inode || st.st_dev != store->device;
+    loc_identity now[LOC_FILES];
+    loc_path_look(store, now);
+    for (size_t i = 0; i < LOC_FILES; i++) {
+        if (now[i].device != store->files[i].device || now[i].inode != store->files[i].inode) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------------- */

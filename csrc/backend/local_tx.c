@@ -1,7 +1,8 @@
 /* local_tx.c: transactions, and revisions that no power failure gives out twice.
  *
  * A power failure may take back the last commits, because the log is not synchronised at each. So revisions are reserved in
- * blocks with one synchronised commit, and after a boot of the host the rest of the block is skipped.
+ * blocks with one synchronised commit, and after a boot of the host the rest of the block is skipped; likewise when the log
+ * was lost.
  */
 #include "local.h"
 
@@ -57,6 +58,9 @@ static bool reserve(loc_store *store) {
     }
     bool reserved = store->failure == SQLITE_OK;
     take_back(store);
+    if (reserved) { /* into the database itself: logs have been removed by people */
+        (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    }
     return loc_sql_text(store, "PRAGMA synchronous=NORMAL") && reserved && start(store, true);
 }
 
@@ -131,7 +135,7 @@ bool loc_commit(loc_store *store) {
     }
     if (done && store->writing) {
         loc_tell(store);
-        loc_checkpoint(store);
+        loc_fold(store);
     }
     return done;
 }
