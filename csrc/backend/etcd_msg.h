@@ -127,6 +127,8 @@ typedef struct ds_etcd_answer {
     int64_t deleted;
 } ds_etcd_answer;
 
+#define DS_ETCD_UNREAD (-2) /* in place of a code: there was no memory to read the answer */
+
 /* gRPC's status of a failed request. */
 typedef struct ds_etcd_status {
     int code;            /* -1: none was given */
