@@ -199,9 +199,13 @@ static bool make_file(const char *file, const char *folder, bool *fresh, dsync_e
     return true;
 }
 
+/* Only when that is certain: our locks are given up with the file, and those who hold them do not know yet. */
 bool loc_path_moved(const loc_store *store) {
     struct stat st;
-    return stat(store->file, &st) != 0 || st.st_ino != store->inode || st.st_dev != store->device;
+    if (stat(store->file, &st) != 0) {
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+    }
+    return st.st_ino != store->inode || st.st_dev != store->device;
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------------- */
