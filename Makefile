@@ -3,6 +3,8 @@
 #   make            library and Lua modules, in build/
 #   make check      the fast tests; `make test` is everything (script/test does the same on a bare machine)
 #   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
+#   make fuzz       hostile bytes into every parser and the state machines; SECONDS=n per target, TARGET=t for one of them
+#   make oom        every n-th allocation fails; make sysfail: every n-th system call; SECONDS=n: at most so long each
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
 #   make local      the local: backend under contention, kills, stops and torn writes, for minutes; SHORT=1: some seconds only
 #   make nginx-load  requests that contend for locks in nginx, and reloads under that load; SHORT=1: some seconds only
@@ -47,7 +49,7 @@ contract_helpers := $(sort $(filter-out $(contract_sources),$(wildcard spec/cont
 example_sources := $(sort $(wildcard examples/*.c))
 host_example_sources := $(sort $(wildcard examples/host/*.c))
 host_sources := $(sort $(wildcard spec/host/test_*.c))
-c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/local/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch]) \
+c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/local/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch] fuzz/*.[ch] failing/*.[ch]) \
   $(example_sources) $(host_example_sources))
 lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua))
 
@@ -146,7 +148,7 @@ $(1)/$(4)/$(5)/%: $(6)/%.c $(1)/libdsync-$(4).a $(1)/libdsync.a
 
 endef
 
-asan_flags = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+asan_flags = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DDS_TEST_ALLOC
 tsan_flags = -O1 -fno-omit-frame-pointer -fsanitize=thread
 # $(call build,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE)
 comma := ,
@@ -269,7 +271,7 @@ strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
 tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources))
 
 lint: $(strict_objects) $(tidy_stamps)
-	@$(LUACHECK) -q $(wildcard lua spec examples bin bench script/lib/campaign)
+	@$(LUACHECK) -q $(wildcard lua spec examples bin bench script/lib/campaign fuzz failing)
 	@$(CLANG_FORMAT) --dry-run -Werror $(c_files)
 	@script/lib/banned $(c_files)
 	@echo "lint: clean"
@@ -285,6 +287,53 @@ rockspec:
 
 format:
 	@$(CLANG_FORMAT) -i $(c_files)
+
+# ---- fuzzing ----------------------------------------------------------------------------------------------------------
+
+# make fuzz [SECONDS=n] [TARGET=t]: clang's libFuzzer, AddressSanitizer and UBSan over the library and the targets in fuzz/.
+CLANG ?= clang
+fuzz_flags = -std=c11 -D_GNU_SOURCE -DDS_TEST_ALLOC -g -O1 -fno-omit-frame-pointer -MMD -MP -Wall -Wextra \
+  -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined $(dependency_flags)
+fuzz_targets := $(patsubst fuzz/target_%.c,%,$(sort $(wildcard fuzz/target_*.c)))
+fuzz_helpers := fuzz/fuzz.c $(filter spec/unit/fake_%.c spec/unit/scripted_%.c spec/unit/core_%.c,$(unit_helpers))
+fuzz_objects := $(patsubst %.c,build/fuzz/%.o,$(library_sources) $(fuzz_helpers))
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(fuzz_flags) $(CFLAGS) -c $< -o $@
+
+build/fuzz/target_%: build/fuzz/fuzz/target_%.o $(fuzz_objects)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(dependency_libs) $(LDFLAGS)
+
+-include $(fuzz_objects:.o=.d) $(fuzz_targets:%=build/fuzz/fuzz/target_%.d)
+
+.PHONY: fuzz
+fuzz: $(patsubst %,build/fuzz/target_%,$(or $(TARGET),$(fuzz_targets)))
+	@lua5.4 fuzz/run.lua $(or $(SECONDS),60) build/reports/fuzz.json $(or $(TARGET),$(fuzz_targets))
+
+# ---- failing machines -------------------------------------------------------------------------------------------------
+
+# make oom, make sysfail [SECONDS=n] [ONLY=part of a scenario's name]: every n-th allocation, every n-th system call fails.
+failing_lua := $(call lua_program,$(check_lua))
+failing_shared := $(filter-out failing/oom.c failing/sysfail.c failing/calls.c,$(sort $(wildcard failing/*.c)))
+failing_wraps_oom = -Wl,--wrap=cJSON_InitHooks
+failing_objects := $(patsubst %.c,build/asan/%.o,$(failing_shared))
+
+build/asan/failing/%.o: failing/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(base_flags) $(shell $(PKG_CONFIG) --cflags $(failing_lua)) $(asan_flags) $(CFLAGS) -c $< -o $@
+
+build/asan/failing/run-sysfail: build/asan/failing/calls.o
+build/asan/failing/run-%: build/asan/failing/%.o $(failing_objects) build/asan/libdsync-$(failing_lua).a build/asan/libdsync.a
+	$(Q)$(CC) $(link_flags) $(failing_wraps_$*) -fsanitize=address -fsanitize=undefined -o $@ $^ \
+	  $(shell $(PKG_CONFIG) --libs $(failing_lua)) -ldl $(dependency_libs) $(LDFLAGS)
+
+-include $(failing_objects:.o=.d) build/asan/failing/oom.d build/asan/failing/sysfail.d
+
+.PHONY: oom sysfail
+oom sysfail: %: build/asan/failing/run-%
+	@mkdir -p build/reports
+	@lua5.4 failing/run.lua $@ $< $(or $(SECONDS),0) build/reports/$@.json $(ONLY)
 
 # ---- campaigns ---------------------------------------------------------------------------------------------------------
 

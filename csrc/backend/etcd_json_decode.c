@@ -249,6 +249,9 @@ static void read_reply(reader *r, ds_etcd_kind kind, const ds_json *object, ds_e
     }
     case DS_ETCD_TXN:
         read_txn(r, object, reply);
+        if (reply->header.revision == 0) {
+            r->malformed = true; /* an empty store is at 1; tokens are made of this */
+        }
         break;
     case DS_ETCD_GRANT:
     case DS_ETCD_KEEPALIVE:

@@ -23,8 +23,8 @@ bool loc_path_choose(const char *given, char **path, bool *by_default, dsync_err
 /* Makes what is missing, refuses what cannot be trusted, and opens store->folder and store->gate. Fills file; `*fresh`: the
  * database was made just now. */
 bool loc_path_prepare(loc_store *store, bool *fresh, dsync_error *error);
-/* Which files are there now. */
-void loc_path_look(const loc_store *store, loc_identity files[LOC_FILES]);
+/* Which files are there now. False, with errno: the kernel cannot say. */
+bool loc_path_look(const loc_store *store, loc_identity files[LOC_FILES]);
 bool loc_path_moved(const loc_store *store); /* they are no longer those that we have open */
 /* DSYNC_CONFIG or DSYNC_RESOURCE, by errno. */
 dsync_code loc_path_error(dsync_error *error, int number, const char *what, const char *path);

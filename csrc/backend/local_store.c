@@ -12,6 +12,7 @@
  */
 #include "local.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -162,6 +163,16 @@ static bool register_self(loc_store *store) {
     return loc_tx_end(store);
 }
 
+/* A log that one failed to see would be taken for lost, and everybody's sessions with it. */
+static bool look_at_files(loc_store *store) {
+    if (loc_path_look(store, store->files)) {
+        return true;
+    }
+    (void)loc_path_error(&store->fault, errno, "look at", store->file);
+    store->fault_class = DS_REFUSED;
+    return false;
+}
+
 static bool store_open(loc_store *store) {
     bool fresh = false;
     store->stale = false;
@@ -172,10 +183,10 @@ static bool store_open(loc_store *store) {
     if (!loc_gate_take(store)) {
         return false;
     }
-    loc_path_look(store, store->files);
+    bool open = look_at_files(store);
     bool has_log = fresh || store->files[LOC_FILE_LOG].inode != 0;
-    bool open = check_log(store, has_log) && loc_db_open(store) && check_era(store, has_log) && register_self(store);
-    loc_path_look(store, store->files);
+    open = open && check_log(store, has_log) && loc_db_open(store) && check_era(store, has_log) &&
+           register_self(store) && look_at_files(store);
     loc_gate_give(store);
     if (open) {
         loc_tell(store);

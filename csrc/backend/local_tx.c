@@ -24,7 +24,16 @@ static void read_meta(loc_store *store) {
     }
 }
 
+/* With a statement that is there already: to prepare one may need memory that there is none of. */
+static void take_back(loc_store *store) {
+    if (!sqlite3_get_autocommit(store->db)) {
+        (void)sqlite3_step(store->sql[LOC_ROLLBACK]);
+        (void)sqlite3_reset(store->sql[LOC_ROLLBACK]);
+    }
+}
+
 static bool start(loc_store *store, bool write) {
+    take_back(store); /* what could not be taken back when it failed */
     store->failure = SQLITE_OK;
     store->changed = false;
     store->wake_count = 0;
@@ -35,12 +44,6 @@ static bool start(loc_store *store, bool write) {
         read_meta(store);
     }
     return store->failure == SQLITE_OK;
-}
-
-static void take_back(loc_store *store) {
-    if (!sqlite3_get_autocommit(store->db)) {
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    }
 }
 
 /* Nothing else is changed in this transaction: the level of safety cannot be moved inside one. */

@@ -176,6 +176,13 @@ static int64_t release_timeout(const dsync_lock *lock) {
     return all < 5 * DS_SECOND ? all : 5 * DS_SECOND;
 }
 
+/* There is no memory to tell how it ends; it is given back all the same. */
+static void give_up(dsync_lock *lock, dsync_error *error) {
+    ds_waiter_release(&lock->waiter, NULL, 0);
+    (void)ds_claim_move(&lock->claim, DS_CLAIM_IDLE);
+    ds_error_set(error, DSYNC_RESOURCE, "out of memory; the lock is released in the background");
+}
+
 dsync_op *dsync_release_start(dsync_lock *lock, dsync_error *error) {
     dsync_client *client = lock->client;
     dsync_op *op;
@@ -185,11 +192,13 @@ dsync_op *dsync_release_start(dsync_lock *lock, dsync_error *error) {
     ds_waiter_look(&lock->waiter);
     if (ds_waiter_entry(&lock->waiter) != NULL) {
         op = ds_op_new(client, DS_OP_RELEASE, lock, error);
+        /* First, so that whoever waits for the end hears "released" and not what a fast server makes of it. */
+        ds_lock_end_waits(lock, DSYNC_OK, "");
         if (op != NULL) {
             op->release.done = released;
-            /* First, so that whoever waits for the end hears "released" and not what a fast server makes of it. */
-            ds_lock_end_waits(lock, DSYNC_OK, "");
             ds_waiter_release(&lock->waiter, &op->release, release_timeout(lock));
+        } else {
+            give_up(lock, error);
         }
     } else if (ds_claim_get(&lock->claim) == DS_CLAIM_LOST) {
         dsync_reason reason = (dsync_reason)atomic_load(&lock->claim.reason);

@@ -145,6 +145,8 @@ static const decode_case decode_cases[] = {
     {DS_ETCD_RANGE, "{\"result\":{" CLUSTER "}}", DS_ETCD_MALFORMED},
     {DS_ETCD_TXN, "{" CLUSTER ",\"responses\":[{\"response_cake\":{}}]}", DS_ETCD_MALFORMED},
     {DS_ETCD_TXN, "{" CLUSTER ",\"responses\":[7]}", DS_ETCD_MALFORMED},
+    {DS_ETCD_TXN, "{\"header\":{\"cluster_id\":\"1\",\"revision\":\"1\"},\"succeeded\":true}", DS_ETCD_DECODED},
+    {DS_ETCD_TXN, "{\"header\":{\"cluster_id\":\"1\"},\"succeeded\":true}", DS_ETCD_MALFORMED},
     {DS_ETCD_TXN, "{" CLUSTER ",\"succeeded\":null}", DS_ETCD_MALFORMED},
     {DS_ETCD_KEEPALIVE, "{\"result\":{" CLUSTER ",\"ID\":\"5\",\"TTL\":\"15\"}}\n", DS_ETCD_DECODED},
     {DS_ETCD_KEEPALIVE, "{" CLUSTER ",\"ID\":\"5\",\"TTL\":\"15\"}", DS_ETCD_MALFORMED},
@@ -243,6 +245,17 @@ TEST(decoding_survives_any_lack_of_memory) {
         ds_etcd_reply reply;
         ds_etcd_decoded result = ds_etcd_json_decode(DS_ETCD_TXN, txn_text, sizeof(txn_text) - 1, &arena, &reply);
         CHECK_EQ_INT(result, ds_test_allocation_failed() ? DS_ETCD_NO_MEMORY : DS_ETCD_DECODED);
+        ds_etcd_arena_free(&arena);
+    }
+}
+
+/* Judged by its HTTP status alone, a lost lease was a matter of configuration. */
+TEST(an_error_that_cannot_be_read_is_ambiguous) {
+    static const char text[] = "{\"error\":\"" MISSING "\",\"message\":\"" MISSING "\",\"code\":5}";
+    EACH_ALLOCATION_FAILS() {
+        ds_etcd_arena arena = {NULL};
+        ds_etcd_status status = ds_etcd_json_decode_error(text, sizeof(text) - 1, &arena);
+        CHECK_EQ_INT(ds_etcd_judge(404, &status).outcome, ds_test_allocation_failed() ? DS_AMBIGUOUS : DS_LOST);
         ds_etcd_arena_free(&arena);
     }
 }
