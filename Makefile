@@ -40,6 +40,7 @@ SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 
 library_sources := $(sort $(wildcard csrc/base/*.c csrc/net/*.c csrc/core/*.c csrc/backend/*.c csrc/client/*.c))
 module_sources := $(sort $(wildcard csrc/lua/*.c))
+command_sources := $(sort $(wildcard csrc/command/*.c))
 unit_sources := $(sort $(wildcard spec/unit/test_*.c))
 unit_helpers := $(sort $(filter-out $(unit_sources),$(wildcard spec/unit/*.c)))
 local_sources := $(sort $(wildcard spec/local/test_*.c))
@@ -75,7 +76,8 @@ shared_flags = -shared $(link_flags) -Wl,-z,nodelete -Wl,--as-needed
 .PHONY: all lib lua unit contract host local-tests sim test test-programs check san lint rockspec format install examples clean
 all: lib lua
 lib: build/libdsync.a build/libdsync.so
-lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/libdsync-$(call lua_program,$(v)).a)
+lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/$(call lua_program,$(v))/dsync/process.so \
+  build/libdsync-$(call lua_program,$(v)).a)
 
 # $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE): the whole build once more in DIR, with other flags, from SOURCE or csrc.
 define variant
@@ -128,6 +130,15 @@ $(1)/$(call lua_program,$(4))/dsync/core.so: $$(module_sources:csrc/lua/%.c=$(1)
 	$$(Q)$$(CC) $$(shared_flags) $(3) -Wl,--version-script=csrc/lua/exports.map -o $$@ $$(filter-out %.map,$$^) \
 	  $$(dependency_libs) $$(LDFLAGS)
 
+$(1)/$(call lua_program,$(4))/command/%.o: csrc/command/%.c
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(base_flags) $$(shell $$(PKG_CONFIG) --cflags $(call lua_program,$(4))) $(2) $$(CFLAGS) -c $$< -o $$@
+
+# What only the command needs: nothing of the library is in it.
+$(1)/$(call lua_program,$(4))/dsync/process.so: $$(command_sources:csrc/command/%.c=$(1)/$(call lua_program,$(4))/command/%.o) csrc/lua/exports.map
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(shared_flags) $(3) -Wl,--version-script=csrc/lua/exports.map -o $$@ $$(filter-out %.map,$$^) $$(LDFLAGS)
+
 # The module for hosts that link it in.
 $(1)/libdsync-$(call lua_program,$(4)).a: $$(module_sources:csrc/lua/%.c=$(1)/$(call lua_program,$(4))/obj/%.o)
 	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
@@ -137,6 +148,7 @@ $(call with_lua,$(1),$(2),$(3),$(call lua_program,$(4)),examples/host,examples/h
 host_$(1) += $$(host_sources:spec/host/%.c=$(1)/$(call lua_program,$(4))/host/%)
 
 -include $$(module_sources:csrc/lua/%.c=$(1)/$(call lua_program,$(4))/obj/%.d)
+-include $$(command_sources:csrc/command/%.c=$(1)/$(call lua_program,$(4))/command/%.d)
 endef
 
 # $(call with_lua,DIR,CFLAGS,LDFLAGS,LUA PROGRAM,TO,FROM): C programs that link the module in, together with Lua.

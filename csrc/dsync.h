@@ -295,6 +295,9 @@ DSYNC_API dsync_code dsync_release(dsync_lock *lock, dsync_error *error);
 /* No I/O, any thread, computed now from this process's clock. */
 DSYNC_API int dsync_held(const dsync_lock *lock);
 DSYNC_API int64_t dsync_valid_for_ms(const dsync_lock *lock); /* 0 when not held */
+/* For how long the server keeps the lease of the present or last acquisition after dsync_held() has turned false because
+ * nothing was heard from it: time in which work under the lock can still be stopped. 0 before the first acquisition. */
+DSYNC_API int64_t dsync_margin_ms(const dsync_lock *lock);
 /* "idle" "entering" "waiting" "lock-delay" "held" "suspect" "releasing" "lost", in a forked child "forked". Static. */
 DSYNC_API const char *dsync_lock_state(const dsync_lock *lock);
 DSYNC_API int64_t dsync_token(const dsync_lock *lock);            /* of the present or last acquisition; 0 = none */

@@ -63,6 +63,28 @@ end
 --- raises inside its function, and lock:check().
 dsync.is_lost = errors.is_lost
 
+--- Waits until a descriptor (a number) is readable, at most `seconds` (nil: for ever); other coroutines of dsync.run go
+--- on meanwhile. Whether it is. For plain Lua: a program with an event loop asks that loop.
+function dsync.readable(fd, seconds)
+  if type(fd) ~= "number" then
+    errors.argument("readable", "fd", "a descriptor's number", fd)
+  end
+  check.seconds("readable", "seconds", seconds)
+  local waiter = scheduler.waiter()
+  local handle = scheduler.attach(fd, function()
+    waiter:wake()
+    return false
+  end)
+  local function stop()
+    waiter:wake()
+  end
+  local guarded = guard.waits(stop)
+  local is_readable = waiter:wait(seconds)
+  guard.waited(guarded, stop)
+  handle.close()
+  return is_readable
+end
+
 --- The signal by which guards interrupt busy functions: a number; false for none; nil to choose one that nobody uses
 --- (SIGURG, else a real-time signal). True, or nil, message, "config" when the program uses that signal itself.
 function dsync.guard_signal(signal)

@@ -235,6 +235,10 @@ int64_t dsync_valid_for_ms(const dsync_lock *lock) {
     return left_ns(lock) / DS_MS;
 }
 
+int64_t dsync_margin_ms(const dsync_lock *lock) {
+    return atomic_load_explicit(&lock->claim.margin_ns, memory_order_relaxed) / DS_MS;
+}
+
 const char *dsync_lock_state(const dsync_lock *lock) {
     ds_claim_state state = ds_claim_get(&lock->claim);
     if (ds_forked(lock->client, NULL)) {

@@ -30,6 +30,7 @@ typedef struct ds_claim {
     _Atomic int64_t deadline_ns;      /* CLOCK_BOOTTIME */
     _Atomic int64_t wall_deadline_ms; /* CLOCK_REALTIME; can only shorten (a restored virtual machine) */
     _Atomic int64_t hold_until_ns;    /* the user's own limit, DS_NEVER without */
+    _Atomic int64_t margin_ns;        /* for how long the lease outlives deadline_ns */
     _Atomic int64_t token;
     _Atomic uint64_t acquisition; /* how often this object has held */
 } ds_claim;

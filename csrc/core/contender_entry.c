@@ -124,6 +124,7 @@ static void held(ds_contender *c, int64_t token) {
     atomic_store_explicit(&claim->deadline_ns, session->deadline_ns, memory_order_relaxed);
     atomic_store_explicit(&claim->wall_deadline_ms, session->wall_deadline_ms, memory_order_relaxed);
     atomic_store_explicit(&claim->hold_until_ns, hold_until, memory_order_relaxed);
+    atomic_store_explicit(&claim->margin_ns, session->timing.margin_ns, memory_order_relaxed);
     atomic_store_explicit(&claim->token, token, memory_order_relaxed);
     atomic_store_explicit(&claim->reason, DSYNC_NOT_LOST, memory_order_relaxed);
     atomic_store_explicit(&claim->suspect, session->state == DS_SESSION_SUSPECT, memory_order_relaxed);

@@ -91,6 +91,11 @@ static int lock_valid_for(lua_State *L) {
     return 1;
 }
 
+static int lock_margin(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)dsync_margin_ms(check_lock(L)) / 1000);
+    return 1;
+}
+
 static int lock_state(lua_State *L) {
     lua_pushstring(L, dsync_lock_state(check_lock(L)));
     return 1;
@@ -204,6 +209,7 @@ static const luaL_Reg lock_methods[] = {
     {"key", lock_key},
     {"held", lock_held},
     {"valid_for", lock_valid_for},
+    {"margin", lock_margin},
     {"state", lock_state},
     {"token", lock_token},
     {"token_string", lock_token_string},

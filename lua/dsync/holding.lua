@@ -56,6 +56,12 @@ function methods:valid_for()
   return is_current(self) and self._core:valid_for() or 0
 end
 
+--- Seconds for which the server keeps the lease after held() has turned false because nothing was heard from it: the
+--- time in which work can still be stopped before somebody else may begin. 0 before the first acquisition.
+function methods:margin()
+  return self._core:margin()
+end
+
 function methods:name()
   return self._core:name()
 end

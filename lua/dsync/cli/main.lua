@@ -1,0 +1,93 @@
+-- main.lua: the command `dsync`: finds the subcommand, its options and its help, and ends with its exit code.
+
+local args = require "dsync.cli.args"
+local codes = require "dsync.cli.codes"
+local process = require "dsync.process"
+local say = require "dsync.cli.say"
+
+local io, pcall, require, tostring, type = io, pcall, require, tostring, type
+local traceback = debug.traceback
+
+local main = {}
+
+-- In the order in which help lists them.
+main.commands = {
+  "run", "elect", "hold", "leader", "members", "locks", "watch", "status", "break", "doctor", "bench",
+}
+
+local function is_command(name)
+  for i = 1, #main.commands do
+    if main.commands[i] == name then
+      return true
+    end
+  end
+  return false
+end
+
+--- The module of a subcommand.
+function main.command(name)
+  return require("dsync.cli." .. name)
+end
+
+local function all_options(command)
+  local list = { { name = "help", short = "h", kind = "flag" } }
+  for _, options in ipairs { command.options or {}, require("dsync.cli.settings").options } do
+    for i = 1, #options do
+      list[#list + 1] = options[i]
+    end
+  end
+  return list
+end
+
+local function run_command(name, words)
+  local command = main.command(name)
+  local opts, rest = args.parse(all_options(command), words, command.leading)
+  if opts.help then
+    require("dsync.cli.help").command(name, command)
+    return codes.ok
+  end
+  return command.main(opts, rest)
+end
+
+local function dispatch(words)
+  local name = table.remove(words, 1)
+  if name == "--help" or name == "-h" or name == "help" then
+    local about = words[1]
+    if about and is_command(about) then
+      require("dsync.cli.help").command(about, main.command(about))
+    else
+      require("dsync.cli.help").all(main)
+    end
+    return codes.ok
+  elseif name == "--version" or name == "-V" then
+    say.line("dsync ", require("dsync").version)
+    return codes.ok
+  elseif not name then
+    require("dsync.cli.help").all(main, io.stderr)
+    return codes.usage
+  elseif not is_command(name) then
+    args.fail('there is no command "' .. name .. '"')
+  end
+  return run_command(name, words)
+end
+
+local function with_traceback(message)
+  return type(message) == "string" and traceback(message, 2) or message
+end
+
+--- Runs the command line `words` and ends the process.
+function main.run(words)
+  local ok, code = xpcall(function()
+    return dispatch(words)
+  end, with_traceback)
+  if not ok and args.is_usage(code) then
+    say.message(tostring(code) .. " (see dsync --help)")
+    code = codes.usage
+  elseif not ok then
+    say.message("this is a bug: " .. tostring(code))
+    code = codes.internal
+  end
+  process.exit(code)
+end
+
+return main
