@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,6 +96,22 @@ static int process_give_terminal(lua_State *L) {
     return 0;
 }
 
+/* ---- streams --------------------------------------------------------------------------------------------------------- */
+
+/* discard(fd) -> whether there may be more: reads what is there and forgets it. */
+static int process_discard(lua_State *L) {
+    char nowhere[4096];
+    ssize_t got = read((int)luaL_checkinteger(L, 1), nowhere, sizeof nowhere);
+    lua_pushboolean(L, got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)));
+    return 1;
+}
+
+static int process_is_pipe(lua_State *L) {
+    struct stat about;
+    lua_pushboolean(L, fstat((int)luaL_checkinteger(L, 1), &about) == 0 && S_ISFIFO(about.st_mode));
+    return 1;
+}
+
 /* ---- the end ----------------------------------------------------------------------------------------------------------- */
 
 /* exit(code): at once; what is closing in the background is left to the server. */
@@ -119,6 +136,8 @@ static const luaL_Reg functions[] = {
     {"columns", process_columns},
     {"has_terminal", process_has_terminal},
     {"give_terminal", process_give_terminal},
+    {"discard", process_discard},
+    {"is_pipe", process_is_pipe},
     {"exchange", process_exchange},
     {"exit", process_exit},
     {NULL, NULL},

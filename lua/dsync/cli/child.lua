@@ -56,8 +56,8 @@ local function on_lost(self, reason)
   self:signal "CONT" -- a stopped one would not notice
 end
 
--- The terminal stopped the program: this process stops with it, so that the shell goes on; and when it is continued, the
--- program is continued only if the hold has lasted.
+-- The terminal stopped the program: this process stops with it, so that the shell goes on; and when it is continued,
+-- the program is continued only if the hold has lasted.
 local function stop_along(self)
   if self.has_terminal then
     process.give_terminal()

@@ -5,7 +5,7 @@ local codes = require "dsync.cli.codes"
 local process = require "dsync.process"
 local say = require "dsync.cli.say"
 
-local io, pcall, require, tostring, type = io, pcall, require, tostring, type
+local io, ipairs, require, tostring, type, xpcall = io, ipairs, require, tostring, type, xpcall
 local traceback = debug.traceback
 
 local main = {}
@@ -84,7 +84,7 @@ function main.run(words)
     say.message(tostring(code) .. " (see dsync --help)")
     code = codes.usage
   elseif not ok then
-    say.message("this is a bug: " .. tostring(code))
+    io.stderr:write("dsync: this is a bug: ", tostring(code), "\n")
     code = codes.internal
   end
   process.exit(code)

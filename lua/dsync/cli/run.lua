@@ -2,7 +2,6 @@
 
 local args = require "dsync.cli.args"
 local loops = require "dsync.cli.loop"
-local settings = require "dsync.cli.settings"
 local work = require "dsync.cli.work"
 
 local run = {
@@ -14,9 +13,9 @@ local run = {
 Takes the lock NAME, runs CMD, and releases the lock when CMD has ended. Options end at NAME; what follows is CMD's.
 CMD finds DSYNC_LOCK, DSYNC_TOKEN (the fencing token), DSYNC_KEY and DSYNC_TTL in its environment.
 
-If the lock is lost, CMD gets SIGTERM, and SIGKILL before anybody else can have the lock; then the exit code is 76. CMD is
-killed, too, when dsync is killed, or stopped for so long that the lock is lost. Signals go on to CMD's process group; a
-second SIGTERM kills it.]],
+If the lock is lost, CMD gets SIGTERM, and SIGKILL before anybody else can have the lock; then the exit code is 76. CMD
+is killed, too, when dsync is killed, or stopped for so long that the lock is lost. Signals go on to CMD's process group;
+a second SIGTERM kills it.]],
   examples = {
     { "dsync run nightly-report ./report.sh", "one at a time, over all hosts that share DSYNC_URL" },
     { "dsync run --try -E 0 backup -- rsync -a /data backup:", "skip it, successfully, when it runs elsewhere" },
@@ -34,14 +33,9 @@ function run.main(opts, rest)
   end
   local tell = work.teller(opts, name)
   loops.run(function(loop)
-    local client, code = work.open(opts, tell)
-    if not client then
-      return code
-    end
-    local lock = settings.checked(client.lock, client, name, { ttl = opts.ttl, value = opts.value, key = opts.key })
-    code = work.once(client, loop, lock, "acquire", opts, arguments, tell)
-    client:close(code == 69 and 0 or nil)
-    return code
+    return work.with(opts, "lock", name, tell, function(client, lock)
+      return (work.once(client, loop, lock, "acquire", opts, arguments, tell))
+    end)
   end)
 end
 

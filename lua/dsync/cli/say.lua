@@ -3,7 +3,8 @@
 -- What others have written into the store is shown with its control characters made visible: it must not drive the
 -- terminal. Fields of a JSON line keep their order; new ones are only ever added.
 
-local io, ipairs, os, pairs, tostring, type = io, ipairs, os, pairs, tostring, type
+local getmetatable, io, ipairs, os, pairs = getmetatable, io, ipairs, os, pairs
+local setmetatable, tostring = setmetatable, tostring
 local floor, format = math.floor, string.format
 
 local say = {}
@@ -75,36 +76,41 @@ local function text_of(value)
   end)))
 end
 
---- A token or another number that must not be rounded, as digits.
+local Digits, Record, List = {}, {}, {} -- told from tables that others have stored by these
+
+--- A token or another number that must not be rounded: its digits.
 function say.digits(text)
-  return text and { digits = text } or nil
+  return text and setmetatable({ text }, Digits) or nil
 end
 
-local write
+--- { {"field", value}, ... } as a value within another record.
+function say.object(fields)
+  return setmetatable(fields, Record)
+end
 
-local function write_list(list)
+--- A list of such values.
+function say.list(values)
+  return setmetatable(values, List)
+end
+
+local function write(value)
+  local kind = getmetatable(value)
+  if kind == Digits then
+    return value[1]
+  elseif kind == Record then
+    return say.record(value)
+  elseif kind ~= List then
+    return text_of(value)
+  end
   local parts = {}
-  for i, one in ipairs(list) do
+  for i, one in ipairs(value) do
     parts[i] = write(one)
   end
   return "[" .. table.concat(parts, ",") .. "]"
 end
 
-function write(value)
-  if type(value) ~= "table" then
-    return text_of(value)
-  elseif value.digits then
-    return value.digits
-  elseif value.record then
-    return say.record(value.record)
-  elseif value.list then
-    return write_list(value.list)
-  end
-  return text_of(value)
-end
-
---- { {"field", value}, ... } as JSON; fields whose value is nil are left out. A value may be say.digits(text), or
---- { record = {...} }, or { list = {...} }.
+--- { {"field", value}, ... } as JSON; fields whose value is nil are left out. A value may be say.digits(text),
+--- say.object(fields) or say.list(values).
 function say.record(fields)
   local parts = {}
   for _, field in pairs(fields) do

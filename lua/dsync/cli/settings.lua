@@ -5,7 +5,8 @@
 
 local args = require "dsync.cli.args"
 
-local getenv, ipairs, pcall, tonumber, type = os.getenv, ipairs, pcall, tonumber, type
+local error, getenv, ipairs, pairs, pcall = error, os.getenv, ipairs, pairs, pcall
+local tonumber, tostring, type = tonumber, tostring, type
 
 local settings = {}
 
@@ -15,11 +16,13 @@ settings.options = {
   { name = "region", kind = "text", value = "R", env = "DSYNC_REGION", help = "names are names of this region" },
   { name = "id", kind = "text", value = "ID", env = "DSYNC_ID", help = "this node's name (default host:pid:random)" },
   { name = "user", kind = "text", value = "NAME", env = "DSYNC_USER", help = "with DSYNC_PASSWORD in the environment" },
-  { name = "token-file", kind = "text", value = "FILE", env = "DSYNC_AUTH_TOKEN_FILE", help = "holds the access token" },
+  { name = "token-file", kind = "text", value = "FILE", env = "DSYNC_AUTH_TOKEN_FILE",
+    help = "holds the access token" },
   { name = "tls-ca", kind = "text", value = "FILE", env = "DSYNC_TLS_CA", help = "whom to trust, PEM" },
   { name = "tls-cert", kind = "text", value = "FILE", env = "DSYNC_TLS_CERT", help = "this client's certificate, PEM" },
   { name = "tls-key", kind = "text", value = "FILE", env = "DSYNC_TLS_KEY", help = "its key, PEM" },
-  { name = "tls-server-name", kind = "text", value = "NAME", env = "DSYNC_TLS_SERVER_NAME", help = "the name to expect" },
+  { name = "tls-server-name", kind = "text", value = "NAME", env = "DSYNC_TLS_SERVER_NAME",
+    help = "the name to expect" },
   {
     name = "option", short = "o", kind = "texts", value = "NAME=VALUE",
     help = "any option of dsync.open, such as etcd.transport=json",
@@ -33,10 +36,17 @@ local PATHS = {
   tls_key = { "tls", "key" }, tls_server_name = { "tls", "server_name" },
 }
 
+-- Variable, option, and whether it is meant for this client: the environment may be set for several.
 local SECRETS = {
-  { "DSYNC_PASSWORD", { "auth", "password" } },
-  { "DSYNC_AUTH_TOKEN", { "auth", "token" } },
-  { "DSYNC_DIGEST", { "zookeeper", "digest" } },
+  { "DSYNC_PASSWORD", { "auth", "password" }, function(opts)
+    return opts.auth and opts.auth.user ~= nil
+  end },
+  { "DSYNC_AUTH_TOKEN", { "auth", "token" }, function(opts)
+    return not opts.auth
+  end },
+  { "DSYNC_DIGEST", { "zookeeper", "digest" }, function(_, url)
+    return url:find "^zookeepers?:" ~= nil
+  end },
 }
 
 local function put(opts, path, value)
@@ -52,7 +62,7 @@ local function variable(name)
   return value ~= "" and value or nil
 end
 
------------------------------------------------------------------------------------------------------------- -o NAME=VALUE
+--------------------------------------------------------------------------------------------------------- -o NAME=VALUE
 
 local TO_VALUE = { text = true, runtime = false, ["function"] = false }
 
@@ -107,7 +117,7 @@ end
 
 --- URL and options for dsync.open, from the command line and the environment. `more`: further options.
 function settings.of(given, more)
-  local opts = {}
+  local opts, url = {}, given.url or variable "DSYNC_URL"
   for name, value in pairs(more or {}) do
     opts[name] = value
   end
@@ -120,15 +130,14 @@ function settings.of(given, more)
   end
   for _, secret in ipairs(SECRETS) do
     local value = variable(secret[1])
-    -- Beside a token, a password that is set for other programs' sake would be refused.
-    if value then
+    if value and secret[3](opts, url or "") then
       put(opts, secret[2], value)
     end
   end
   for _, one in ipairs(given.option or {}) do
     put_option(opts, one)
   end
-  return given.url or variable "DSYNC_URL", opts
+  return url, opts
 end
 
 --- The message of a programming error, without the place in this program where it was noticed.
@@ -143,6 +152,18 @@ function settings.checked(fn, ...)
     args.fail(settings.plain(one))
   end
   return one, message, code
+end
+
+--- The same for a fn that waits. What it raises without a place in this program is about what was typed.
+function settings.protected(fn, ...)
+  local ok, one, message, code = require("dsync.protect").call(fn, ...)
+  local text = not ok and type(one) == "string" and one:match "^[^\n]*"
+  if ok then
+    return one, message, code
+  elseif text and text == settings.plain(text) then
+    args.fail(text)
+  end
+  error(one, 0)
 end
 
 --- A client, or nil, message, code.

@@ -3,6 +3,7 @@
 local child = require "dsync.cli.child"
 local codes = require "dsync.cli.codes"
 local obtain = require "dsync.cli.obtain"
+local process = require "dsync.process"
 local say = require "dsync.cli.say"
 local settings = require "dsync.cli.settings"
 
@@ -21,7 +22,8 @@ work.options = {
   { name = "kill-after", kind = "seconds", value = "S",
     help = "from SIGTERM to SIGKILL then (10; never longer than the lease lasts)" },
   { name = "foreground", kind = "flag", help = "CMD stays in this process group" },
-  { name = "not-acquired-code", short = "E", kind = "exit code", value = "N", help = "exit code when it is not acquired (75)" },
+  { name = "not-acquired-code", short = "E", kind = "exit code", value = "N",
+    help = "exit code when it is not acquired (75)" },
   { name = "shell", short = "c", kind = "text", value = "LINE", help = "CMD is a line for /bin/sh" },
   { name = "json", kind = "flag", help = "messages as JSON lines" },
 }
@@ -41,7 +43,6 @@ local SENTENCES = {
 
 --- A function tell(event, detail, ...) for one name.
 function work.teller(opts, name)
-  local process = require "dsync.process"
   return function(event, detail, ...)
     if opts.json then
       local fields = {
@@ -61,6 +62,18 @@ function work.teller(opts, name)
     elseif event == "failed" then
       say.message(detail)
     end
+  end
+end
+
+--- A line on stdout for the begin ("token") or the end ("reason") of a hold.
+function work.announce(opts, event, name, label, detail)
+  if opts.json then
+    say.line(say.record {
+      { "time", say.timestamp((process.clock())) }, { "event", event }, { "name", name },
+      { label, label == "token" and say.digits(detail) or detail },
+    })
+  else
+    say.line(event, " ", say.safe(name), " ", detail)
   end
 end
 
@@ -146,14 +159,23 @@ function work.once(client, loop, object, method, opts, arguments, tell)
   })
 end
 
---- Opens a client, or ends with the code for why not.
-function work.open(opts, tell)
+--- Opens a client, makes the lock or leader `name` (kind: "lock" or "leader") and runs main(client, object): its exit
+--- code, or that for why not.
+function work.with(opts, kind, name, tell, main)
   local client, message, code = settings.open(opts)
-  if not client then
-    tell("failed", message, code)
-    return nil, codes.of(code)
+  local object
+  if client then
+    object, message, code = settings.checked(client[kind], client, name, {
+      ttl = opts.ttl, value = opts.value, key = opts.key, namespace = opts.namespace, -- nil for locks
+    })
   end
-  return client
+  if not object then
+    tell("failed", message, code)
+    return codes.of(code)
+  end
+  code = main(client, object)
+  client:close(code == codes.unavailable and 0 or nil)
+  return code
 end
 
 return work

@@ -1,0 +1,163 @@
+-- dsync run: what becomes of the child's exit code, arguments, streams and environment.
+local command = require "spec.support.command"
+local rig = require "spec.support.rig"
+local suite = require "spec.support.suite"
+
+local unpack = table.unpack or unpack -- luacheck: globals unpack
+
+before_each(command.fresh)
+after_each(suite.cleanup)
+
+describe("the exit code of dsync run", function()
+  it("is the child's, whatever it is", function()
+    local code, out, err = command.sh [[
+      for code in 0 1 2 3 63 64 65 69 70 75 76 77 78 100 125 126 127 128 129 130 137 143 200 254 255; do
+        $dsync run name sh -c "exit $code"
+        [ $? = $code ] || echo "$code became $?"
+      done]]
+    assert.same({ 0, "", "" }, { code, out, err })
+  end)
+
+  it("is 128 and the signal that ended it", function()
+    for name, number in pairs { HUP = 1, INT = 2, QUIT = 3, KILL = 9, USR1 = 10, SEGV = 11, TERM = 15 } do
+      assert.equal(128 + number, (command.run { "run", "name", "sh", "-c", "kill -" .. name .. " $$" }), name)
+    end
+  end)
+
+  local table_of = {
+    { "no command", 64, { "run" } },
+    { "no program", 64, { "run", "name" } },
+    { "no such command", 64, { "walk" } },
+    { "an unknown option", 64, { "run", "--tyr", "name", "true" } },
+    { "an option without its value", 64, { "run", "--ttl" } },
+    { "a value that is none", 64, { "run", "--ttl", "soon", "name", "true" } },
+    { "a word that is not among those allowed", 64, { "run", "--on-lost=pray", "name", "true" } },
+    { "a flag with a value", 64, { "run", "--try=1", "name", "true" } },
+    { "an exit code that is none", 64, { "run", "-E", "256", "name", "true" } },
+    { "a name that is none", 64, { "run", "/name", "true" } },
+    { "an option of open that is none", 64, { "run", "-o", "tls.colour=red", "name", "true" } },
+    { "an option of open that nobody knows", 64, { "run", "--option", "speed=9", "name", "true" } },
+    { "a secret on the command line", 64, { "run", "-o", "auth.password=x", "name", "true" } },
+    { "a scheme that nobody knows", 78, { "run", "--url", "gopher://127.0.0.1", "name", "true" } },
+    { "a ttl that no store takes", 78, { "run", "--ttl", "0.001", "name", "true" } },
+    { "a program that is not there", 127, { "run", "name", "/no/such/program" } },
+    { "a program that is not in the path", 127, { "run", "name", "no-such-program" } },
+    { "a program that cannot be run", 126, { "run", "name", "/etc/passwd" } },
+    { "a folder as a program", 126, { "run", "name", "/" } },
+  }
+
+  for _, row in ipairs(table_of) do
+    it("is " .. row[2] .. " for " .. row[1], function()
+      local code, out, err = command.run(row[3])
+      assert.equal(row[2], code, err)
+      assert.equal("", out)
+      assert.truthy(err:find "^dsync: %S")
+      assert.is_nil(err:find "traceback")
+    end)
+  end
+
+  it("does not leave the lock behind, whatever it was", function()
+    command.run { "run", "name", "/no/such/program" }
+    command.run { "run", "name", "false" }
+    assert.equal(0, (command.run { "run", "--try", "name", "true" }))
+  end)
+end)
+
+describe("the program", function()
+  it("gets its arguments as they are, also those that look like options", function()
+    local words = { "a b", "--try", "", "-c", "$HOME", "--", "'\n" }
+    local _, out = command.run { "run", "--try", "a name", "printf", "<%s>", unpack(words) }
+    assert.equal("<" .. table.concat(words, "><") .. ">", out)
+  end)
+
+  it("may follow a --", function()
+    local code, out = command.run { "run", "name", "--", "printf", "%s|", "--", "x" }
+    assert.same({ 0, "--|x|" }, { code, out })
+    code, out = command.run { "run", "--", "name", "printf", "%s|", "x" }
+    assert.same({ 0, "x|" }, { code, out })
+  end)
+
+  it("is a line for the shell only when asked", function()
+    local code, out = command.run { "run", "-c", "echo \"$1\" | tr a-z A-Z; exit 3", "name", "a  b" }
+    assert.same({ 3, "A  B\n" }, { code, out })
+    code, out = command.run { "run", "name", "echo", "a | tr a-z A-Z" }
+    assert.same({ 0, "a | tr a-z A-Z\n" }, { code, out })
+  end)
+
+  it("reads dsync's stdin to its end, and has its stdout for itself", function()
+    local text = ("0123456789abcde\n"):rep(5000)
+    local code, out, err = command.run({ "run", "name", "cat" }, { input = text })
+    assert.same({ 0, true, "" }, { code, out == text, err })
+    code, out, err = command.run { "run", "--json", "name", "sh", "-c", "echo out; echo err >&2" }
+    assert.same({ 0, "out\n" }, { code, out })
+    assert.truthy(err:find("err\n", 1, true))
+  end)
+
+  it("is told lock, token, key and ttl, not what an outer dsync told us", function()
+    local code, out, err = command.run({
+      "run", "--ttl", "20", "outer", "sh", "-c",
+      command.words() .. " run inner env; env",
+    }, { env = { DSYNC_LOCK = "stale", DSYNC_TOKEN = "1", DSYNC_KEY = "stale", DSYNC_TTL = "1" } })
+    assert.equal(0, code, err)
+    local seen = {}
+    for line in out:gmatch "[^\n]+" do
+      local name, value = line:match "^(DSYNC_%u+)=(.*)$"
+      if name then
+        seen[name] = seen[name] or {}
+        table.insert(seen[name], value)
+      end
+    end
+    assert.same({ "inner", "outer" }, seen.DSYNC_LOCK)
+    assert.same({ "15", "20" }, seen.DSYNC_TTL)
+    assert.truthy(seen.DSYNC_KEY[1]:find "/lock/inner$")
+    assert.truthy(seen.DSYNC_KEY[2]:find "/lock/outer$")
+    assert.truthy(seen.DSYNC_TOKEN[1]:find "^%d+$")
+    assert.truthy(tonumber(seen.DSYNC_TOKEN[1]) > 1)
+  end)
+
+  it("inherits nothing of dsync's: descriptors, blocked or ignored signals", function()
+    -- Of the signals below 32: what libc does with its own ones is its own business.
+    local line = "ls /proc/self/fd | wc -l; grep -E 'SigBlk|SigIgn' /proc/self/status | sed 's/\t.*[8-9a-f]\\(.......\\)$/\\1/'"
+    local _, out = command.sh("$dsync run name sh -c " .. rig.quoted(line))
+    local _, plain = command.sh(line)
+    assert.equal(plain, out)
+  end)
+
+  it("keeps ignoring what was ignored before, as under nohup", function()
+    local code, out = command.sh [[trap '' HUP; $dsync run name sh -c 'kill -HUP $$; echo lives']]
+    assert.same({ 0, "lives\n" }, { code, out })
+  end)
+
+  it("has the lock: others do not", function()
+    local d = command.client()
+    local code, out = command.run { "run", "--value", "nightly", "name", "sh", "-c",
+      command.words() .. " status name; " .. command.words() .. " run --try name true; echo $?" }
+    assert.equal(0, code)
+    assert.truthy(out:find("name is held by", 1, true))
+    assert.truthy(out:find("value nightly", 1, true))
+    assert.truthy(out:find "\n75\n$")
+    assert.is_nil((d:lock("name"):holder()))
+  end)
+
+  it("may use another key, that of another program", function()
+    local key = "shared/" .. suite.random_hex(4)
+    local _, out = command.run { "run", "--key", key, "name", "sh", "-c", "echo $DSYNC_KEY" }
+    assert.equal(key .. "\n", out)
+  end)
+end)
+
+describe("the messages of dsync run --json", function()
+  it("are one object per line, with times", function()
+    local json = require "dsync.json"
+    local code, _, err = command.run { "run", "--json", "a \"name\"", "sh", "-c", "exit 4" }
+    assert.equal(4, code)
+    local events = {}
+    for line in err:gmatch "[^\n]+" do events[#events + 1] = assert(json.decode(line), line) end
+    assert.equal("acquired", events[1].event)
+    assert.equal("a \"name\"", events[1].name)
+    assert.truthy(events[1].token > 0)
+    assert.truthy(events[1].time:find "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ$")
+    assert.same({ "exited", 4 }, { events[2].event, events[2].code })
+    assert.is_nil(events[3])
+  end)
+end)
