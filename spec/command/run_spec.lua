@@ -117,7 +117,8 @@ describe("the program", function()
 
   it("inherits nothing of dsync's: descriptors, blocked or ignored signals", function()
     -- Of the signals below 32: what libc does with its own ones is its own business.
-    local line = "ls /proc/self/fd | wc -l; grep -E 'SigBlk|SigIgn' /proc/self/status | sed 's/\t.*[8-9a-f]\\(.......\\)$/\\1/'"
+    local line = "ls /proc/self/fd | wc -l; "
+      .. "grep -E 'SigBlk|SigIgn' /proc/self/status | sed 's/\t.*[08-9a-f]\\(.......\\)$/\\1/'"
     local _, out = command.sh("$dsync run name sh -c " .. rig.quoted(line))
     local _, plain = command.sh(line)
     assert.equal(plain, out)

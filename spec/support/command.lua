@@ -51,7 +51,8 @@ end
 -- Runs `dsync` with these arguments to its end: exit code, stdout, stderr. options: as for rig.run.
 function command.run(list, options)
   options = options or {}
-  return rig.run(words_of(list), { env = command.env(options.env), input = options.input, timeout = command.patience })
+  local env = command.env(options.env)
+  return rig.run(words_of(list), { env = env, input = options.input, timeout = command.patience })
 end
 
 -- Runs a line of a shell in which $dsync is the command.
@@ -59,7 +60,8 @@ function command.sh(line, options)
   options = options or {}
   local env = command.env(options.env)
   env.dsync = command.words()
-  return rig.run({ DEFAULT_SIGNALS[1], DEFAULT_SIGNALS[2], "bash", "-c", line }, { env = env, input = options.input, timeout = command.patience })
+  local words = { DEFAULT_SIGNALS[1], DEFAULT_SIGNALS[2], "bash", "-c", line }
+  return rig.run(words, { env = env, input = options.input, timeout = command.patience })
 end
 
 -- Starts `dsync` in the background. Standard error comes with its lines unless `log` names a file for it.

@@ -11,8 +11,7 @@ local max, min, setmetatable, tostring = math.max, math.min, setmetatable, tostr
 local child = {}
 
 local KILL_AFTER = 10 -- seconds from TERM to KILL, when the lease leaves that much
-local OF_MARGIN = 0.8 -- by when, as a part of the margin, a program that was told to end is killed
-local OF_MARGIN_STOPPED = 0.9 -- and when nobody is there to tell it
+local RESERVE, LEAST_RESERVE = 0.2, 0.2 -- of the margin, and in seconds: for the killing itself
 local LONGEST_TICK = 5
 
 local Child = {}
@@ -32,12 +31,18 @@ function Child:signal(name)
   return process.kill(self.target, name)
 end
 
+-- For how long after the loss the lease certainly lasts, less what it takes to kill a program on a busy machine.
+local function room(self)
+  local margin = self.hold:margin()
+  return max(0, margin - max(margin * RESERVE, LEAST_RESERVE))
+end
+
 -- The warden learns how long the hold still lasts: at most until shortly before the lease can end.
 local function set_limit(self)
   if self.on_lost == "ignore" or self.lost then
     return
   end
-  process.limit(self.hold:valid_for() + self.hold:margin() * OF_MARGIN_STOPPED)
+  process.limit(self.hold:valid_for() + room(self))
 end
 
 local function on_lost(self, reason)
@@ -49,7 +54,7 @@ local function on_lost(self, reason)
     self:signal "KILL"
     return
   end
-  local grace = min(self.kill_after, self.hold:margin() * OF_MARGIN)
+  local grace = min(self.kill_after, room(self))
   process.limit(grace)
   self.kill_at = now() + grace
   self:signal "TERM"

@@ -14,8 +14,8 @@ Takes the lock NAME, runs CMD, and releases the lock when CMD has ended. Options
 CMD finds DSYNC_LOCK, DSYNC_TOKEN (the fencing token), DSYNC_KEY and DSYNC_TTL in its environment.
 
 If the lock is lost, CMD gets SIGTERM, and SIGKILL before anybody else can have the lock; then the exit code is 76. CMD
-is killed, too, when dsync is killed, or stopped for so long that the lock is lost. Signals go on to CMD's process group;
-a second SIGTERM kills it.]],
+is killed, too, when dsync is killed, or stopped for so long that the lock is lost. Signals go on to CMD's process
+group; a second SIGTERM kills it.]],
   examples = {
     { "dsync run nightly-report ./report.sh", "one at a time, over all hosts that share DSYNC_URL" },
     { "dsync run --try -E 0 backup -- rsync -a /data backup:", "skip it, successfully, when it runs elsewhere" },

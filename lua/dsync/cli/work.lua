@@ -114,7 +114,7 @@ local function give_up(hold, tell, lost)
   local release = hold.release or hold.resign
   local ok, message, code = release(hold)
   if not ok and code == "lost" and not lost then
-    tell("lost", hold:revoked(0))
+    tell("lost", "noticed when it was given up")
     return true
   elseif not ok and code ~= "lost" and code ~= "not_held" then
     tell("unreleased", message, code)
