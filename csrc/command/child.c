@@ -71,6 +71,10 @@ static char **push_environment(lua_State *L, char **settings, size_t count) {
     return merged;
 }
 
+static int64_t moment_in(lua_Number seconds) {
+    return seconds >= 0 ? process_now_ns() + (int64_t)(seconds * 1e9) + 1 : 0;
+}
+
 static bool flag(lua_State *L, int index, const char *name) {
     lua_getfield(L, index, name);
     bool value = lua_toboolean(L, -1);
@@ -83,6 +87,7 @@ static bool flag(lua_State *L, int index, const char *name) {
 typedef struct plan {
     char **arguments, **environment;
     bool own_group, give_terminal;
+    int64_t until_ns; /* the limit that it begins with */
     pid_t parent;
     int report; /* errno goes here when the program cannot be executed */
 } plan_t;
@@ -141,7 +146,7 @@ static pid_t start(plan_t *plan, int *failure) {
             (void)setpgid(pid, pid); /* both do it: whoever comes first, the group is there */
         }
         target = plan->own_group ? -pid : pid;
-        process_warden_tell(target, 0);
+        process_warden_tell(target, plan->until_ns);
         *failure = read_report(ends[0]);
         if (*failure != 0) {
             while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
@@ -153,9 +158,9 @@ static pid_t start(plan_t *plan, int *failure) {
     return pid;
 }
 
-/* spawn({program, argument, ...}, {"NAME=value", ...}, {group = , terminal = }) -> pid, or nil, message, "missing" or
- * "refused". With `group` it gets a process group of its own, with `terminal` that group gets the terminal. It dies when
- * this process does, and when its limit() has passed. */
+/* spawn({program, argument, ...}, {"NAME=value", ...}, {group = , terminal = , limit = }) -> pid, or nil, message,
+ * "missing" or "refused". With `group` it gets a process group of its own, with `terminal` that group gets the terminal.
+ * It dies when this process does, and when its limit (seconds; see limit()) has passed. */
 int process_spawn(lua_State *L) {
     for (int i = 1; i <= 3; i++) {
         luaL_checktype(L, i, LUA_TTABLE);
@@ -163,6 +168,8 @@ int process_spawn(lua_State *L) {
     lua_settop(L, 3);
     size_t count = 0;
     plan_t plan = {.own_group = flag(L, 3, "group"), .give_terminal = flag(L, 3, "terminal")};
+    lua_getfield(L, 3, "limit");
+    plan.until_ns = moment_in(luaL_optnumber(L, -1, -1));
     plan.arguments = push_vector(L, 1, &count);
     luaL_argcheck(L, count > 0, 1, "no program");
     char **settings = push_vector(L, 2, &count);
@@ -184,12 +191,7 @@ int process_spawn(lua_State *L) {
 
 /* limit(seconds): the child is killed that long from now, even if this process is stopped; nil: not at all. */
 int process_limit(lua_State *L) {
-    lua_Number seconds = luaL_optnumber(L, 1, -1);
-    int64_t until_ns = 0;
-    if (seconds >= 0) {
-        until_ns = process_now_ns() + (int64_t)(seconds * 1e9) + 1;
-    }
-    process_warden_tell(target, until_ns);
+    process_warden_tell(target, moment_in(luaL_optnumber(L, 1, -1)));
     return 0;
 }
 

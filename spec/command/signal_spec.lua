@@ -32,7 +32,7 @@ describe("a signal to dsync run", function()
       assert.equal(name, process:expect("^" .. name .. "$", command.patience)) -- bash has its own remarks
     end
     process:signal "USR2"
-    assert.equal("bye", process:line(command.patience))
+    assert.truthy(process:expect("^bye$", command.patience))
     assert.equal(7, process:wait(command.patience))
   end)
 

@@ -32,17 +32,20 @@ function Child:signal(name)
 end
 
 -- For how long after the loss the lease certainly lasts, less what it takes to kill a program on a busy machine.
-local function room(self)
-  local margin = self.hold:margin()
+local function room(hold)
+  local margin = hold:margin()
   return max(0, margin - max(margin * RESERVE, LEAST_RESERVE))
 end
 
--- The warden learns how long the hold still lasts: at most until shortly before the lease can end.
+-- How long the program may run if nothing more is heard of us: until shortly before the lease can end.
+local function limit_of(hold, on_lost)
+  return on_lost ~= "ignore" and hold:valid_for() + room(hold) or nil
+end
+
 local function set_limit(self)
-  if self.on_lost == "ignore" or self.lost then
-    return
+  if not self.lost then
+    process.limit(limit_of(self.hold, self.on_lost))
   end
-  process.limit(self.hold:valid_for() + room(self))
 end
 
 local function on_lost(self, reason)
@@ -54,7 +57,7 @@ local function on_lost(self, reason)
     self:signal "KILL"
     return
   end
-  local grace = min(self.kill_after, room(self))
+  local grace = min(self.kill_after, room(self.hold))
   process.limit(grace)
   self.kill_at = now() + grace
   self:signal "TERM"
@@ -130,7 +133,6 @@ function Child:wait(loop)
   self.hold:on_revoked(function(_, reason)
     loop:push("lost", reason)
   end)
-  set_limit(self)
   while not self.ended do
     step(self, loop)
   end
@@ -161,7 +163,7 @@ function child.start(hold, spec)
   local own_group = not spec.foreground
   local has_terminal = own_group and process.has_terminal()
   local pid, message, why = process.spawn(spec.arguments, environment(hold, spec.ttl), {
-    group = own_group, terminal = has_terminal,
+    group = own_group, terminal = has_terminal, limit = limit_of(hold, spec.on_lost),
   })
   if not pid then
     return nil, CANNOT[why] or codes.cannot_execute, "cannot run " .. tostring(message)
