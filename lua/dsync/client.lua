@@ -116,6 +116,20 @@ local function without_nulls(all)
   return all
 end
 
+--- The name of the backend: "etcd", "local", ...
+function Client:backend()
+  return self._core:backend()
+end
+
+--- Where its servers are, as a list: {"http://a:2379", ...}.
+function Client:endpoints()
+  local list = {}
+  for endpoint in (self._core:endpoints() or ""):gmatch "[^,%s]+" do
+    list[#list + 1] = endpoint
+  end
+  return list
+end
+
 --- The options in effect; secrets are "***".
 function Client:options()
   local text, message, code = self._core:options()

@@ -1,0 +1,116 @@
+-- port.lua: what listens at an endpoint, found out by talking to it: nobody, TLS, another protocol, a proxy, the
+-- server.
+
+local clock = require "dsync.cli.doctor.clock"
+local faults = require "dsync.cli.doctor.faults"
+local process = require "dsync.process"
+
+local port = {}
+
+local PATIENCE = 2
+
+-- What each kind of server is asked, and how its answer begins or what it contains.
+local QUESTIONS = {
+  etcd = { path = "/version", sign = '"etcdserver"', product = "etcd" },
+  consul = { path = "/v1/status/leader", sign = '^"', product = "Consul" },
+}
+
+local DEFAULT_PORTS = { https = "443", http = "80" }
+
+--- "http://host:2379" as scheme, host, port.
+function port.split(endpoint)
+  local scheme, rest = endpoint:match "^(%a+)://(.*)$"
+  rest = (rest or endpoint):match "^[^/]*"
+  local host, number = rest:match "^%[(.*)%]:?(%d*)$"
+  if not host then
+    host, number = rest:match "^([^:]*):?(%d*)$"
+  end
+  return scheme, host, number ~= "" and number or DEFAULT_PORTS[scheme]
+end
+
+local function cannot_connect(endpoint, stage, message)
+  if stage == "resolve" then
+    return faults.finding("connect", endpoint, "unresolved", message)
+  end
+  local refused = message:find "refused"
+  return faults.finding("connect", endpoint, refused and "nothing_listening" or "unreachable", message)
+end
+
+-- A broken hello: who speaks TLS answers it with an alert.
+local function speaks_tls(host, number)
+  local answer = process.exchange(host, number, "\22\3\1\0\4\1\0\0\0", PATIENCE)
+  return answer ~= nil and answer:find "^[\21\22]\3" ~= nil
+end
+
+local function header(reply, name)
+  local head = reply:match "^(.-)\r?\n\r?\n" or reply
+  return ("\n" .. head):lower():match("\n" .. name:lower():gsub("%-", "%%-") .. ":%s*([^\r\n]*)")
+end
+
+local PROXIES = { "nginx", "haproxy", "envoy", "squid", "varnish", "traefik", "cloudflare", "apache", "caddy" }
+
+-- Who has its hands on the answer, or nil.
+local function proxy_of(reply, status)
+  local server = header(reply, "server") or ""
+  for _, name in ipairs(PROXIES) do
+    if server:find(name, 1, true) then
+      return server
+    end
+  end
+  return header(reply, "via") or (status == "407" and "a proxy that wants credentials") or nil
+end
+
+local function judge_http(endpoint, question, reply)
+  local status = reply:match "^HTTP/%d%.%d (%d%d%d)"
+  local body = reply:match "\r?\n\r?\n(.*)$" or ""
+  local proxy = proxy_of(reply, status)
+  local is_it = status == "200" and body:find(question.sign) ~= nil
+  if proxy then
+    local status_of_it = is_it and "warn" or "fail"
+    return faults.finding("connect", endpoint, "proxy", "a proxy answers: " .. proxy, status_of_it), is_it
+  elseif not is_it then
+    return faults.finding("connect", endpoint, "wrong_protocol",
+      "an HTTP server answers (" .. (status or "?") .. "), but it is no " .. question.product), false
+  end
+  return faults.fine("connect", endpoint, "listens"), true
+end
+
+local function judge_silence(endpoint, scheme, host, number)
+  if speaks_tls(host, number) then
+    if scheme == "https" then
+      return faults.fine("connect", endpoint, "listens, with TLS"), true
+    end
+    return faults.finding("connect", endpoint, "tls_needed", "it speaks TLS, the URL does not"), false
+  end
+  return faults.finding("connect", endpoint, "silent", "no answer to a plain question"), false
+end
+
+--- Findings about what listens at an endpoint of this backend, and whether it is worth asking further.
+function port.look(backend, endpoint)
+  local question = QUESTIONS[backend]
+  local scheme, host, number = port.split(endpoint)
+  if not question or not host or not number then
+    return {}, true
+  end
+  local request = "GET " .. question.path .. " HTTP/1.0\r\nHost: " .. host .. "\r\n\r\n"
+  local reply, stage, message = process.exchange(host, number, request, PATIENCE)
+  if not reply then
+    return { cannot_connect(endpoint, stage, message) }, false
+  end
+  local finding, go_on
+  if reply == "" or reply:find "^[\21\22]\3" or reply:find "HTTPS server" then
+    finding, go_on = judge_silence(endpoint, scheme, host, number)
+  elseif not reply:find "^HTTP/" then
+    finding = faults.finding("connect", endpoint, "wrong_protocol", ("it answers %q, which is not HTTP"):format(
+      reply:match "^[^\r\n]*":sub(1, 40)))
+  elseif scheme == "https" then
+    finding = faults.finding("connect", endpoint, "tls_unexpected", "it speaks plain HTTP, the URL wants TLS")
+  else
+    finding, go_on = judge_http(endpoint, question, reply)
+  end
+  local findings = { finding }
+  findings[2] = clock.compare(endpoint, reply:match "\n[Dd]ate: ([^\r\n]*)", (process.clock()))
+  return findings, go_on == true
+end
+
+return port
