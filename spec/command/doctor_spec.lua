@@ -111,7 +111,8 @@ if suite.backend == "etcd" then
     it("another protocol, another HTTP server, or nobody who speaks", function()
       local function listen(program)
         local port = rig.ports(1)[1]
-        local process = rig.start({ "python3", "-uc", "import sys, socket\n" .. program, tostring(port) }, { merge = true })
+        local argv = { "python3", "-uc", "import sys, socket\n" .. program, tostring(port) }
+        local process = rig.start(argv, { merge = true })
         assert(process:expect("^up", command.patience))
         return "etcd://127.0.0.1:" .. port, process
       end
@@ -196,7 +197,10 @@ while True:
         "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
         "--initial-cluster", "n1=" .. server.nodes[1].peer .. ",learner=" .. peer,
         "--initial-cluster-state", "existing", "--logger", "zap", "--log-outputs", "stderr" }, { merge = true })
-      assert(learner:expect("ready to serve client requests", command.patience))
+      assert(learner:expect("now serving peer/client", command.patience))
+      suite.eventually("a learner that answers", function()
+        return select(2, examine("etcd://127.0.0.1:" .. ports[1])).read_only
+      end)
       finds("read_only", 69, "etcd://127.0.0.1:" .. ports[1])
       learner:stop()
       server:stop()

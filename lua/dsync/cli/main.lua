@@ -31,7 +31,7 @@ end
 
 local function all_options(command)
   local list = { { name = "help", short = "h", kind = "flag" } }
-  for _, options in ipairs { command.options or {}, require("dsync.cli.settings").options } do
+  for _, options in ipairs { command.options, command.hidden or {}, require("dsync.cli.settings").options } do
     for i = 1, #options do
       list[#list + 1] = options[i]
     end
@@ -46,7 +46,7 @@ local function run_command(name, words)
     require("dsync.cli.help").command(name, command)
     return codes.ok
   end
-  return command.main(opts, rest)
+  return command.main(opts, rest, words)
 end
 
 local function dispatch(words)
