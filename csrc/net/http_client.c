@@ -127,6 +127,9 @@ static bool copy_config(ds_http_client *client, const ds_http_config *config) {
 
 ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world, dsync_error *error) {
     static const unsigned SENDS_WITHOUT_SIGPIPE = 0x075700;
+    if (!ds_curl_load(error)) {
+        return NULL;
+    }
     (void)pthread_once(&global_once, global_init);
     if (global_result != CURLE_OK) {
         ds_error_set(error, DSYNC_RESOURCE, "libcurl cannot start: %s", curl_easy_strerror(global_result));

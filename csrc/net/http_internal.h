@@ -14,6 +14,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "curl_late.h"
+
 typedef enum ds_http_state {
     DS_HTTP_FREE,      /* in client->spare */
     DS_HTTP_NEW,       /* in client->fresh: asked for, not looked at */
