@@ -52,7 +52,7 @@ host_example_sources := $(sort $(wildcard examples/host/*.c))
 host_sources := $(sort $(wildcard spec/host/test_*.c))
 c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/local/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch] fuzz/*.[ch] failing/*.[ch]) \
   $(example_sources) $(host_example_sources))
-lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua))
+lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua lua/*/*/*/*.lua))
 
 # A Lua counts when both its program and its headers are here.
 lua_found = $(shell command -v $(1) >/dev/null && $(PKG_CONFIG) --exists $(1) && echo $(1))
@@ -279,12 +279,13 @@ sim: build/sim/judge build/sim/sim
 
 strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(foreach v,$(luas),$(module_sources:csrc/lua/%.c=build/strict/$(call lua_program,$(v))/obj/%.o)) \
+  $(foreach v,$(luas),$(command_sources:csrc/command/%.c=build/strict/$(call lua_program,$(v))/command/%.o)) \
   $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
     $(local_sources) $(local_helpers))
-tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources))
+tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources))
 
 lint: $(strict_objects) $(tidy_stamps)
-	@$(LUACHECK) -q $(wildcard lua spec examples bin bench script/lib/campaign fuzz failing)
+	@$(LUACHECK) -q $(wildcard lua spec examples bench script/lib/campaign fuzz failing) bin/dsync
 	@$(CLANG_FORMAT) --dry-run -Werror $(c_files)
 	@script/lib/banned $(c_files)
 	@echo "lint: clean"
@@ -401,7 +402,14 @@ install: all
 	  $(DESTDIR)$(PREFIX)/share/$(call lua_directory,$(v))/$(f:lua/%=%);))
 	$(foreach v,$(install_luas),install -D -m 755 build/$(call lua_program,$(v))/dsync/core.so \
 	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/core.so;)
-	$(foreach f,$(wildcard bin/*),install -D -m 755 $(f) $(DESTDIR)$(PREFIX)/$(f);)
+	$(foreach v,$(install_luas),install -D -m 755 build/$(call lua_program,$(v))/dsync/process.so \
+	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/process.so;)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	sed '1s|.*|#!$(shell command -v $(call lua_program,$(check_lua)))|; s|^local prefix$$|local prefix = "$(PREFIX)"|' bin/dsync \
+	  >$(DESTDIR)$(PREFIX)/bin/dsync && chmod 755 $(DESTDIR)$(PREFIX)/bin/dsync
+	install -D -m 644 man/dsync.1 $(DESTDIR)$(PREFIX)/share/man/man1/dsync.1
+	install -D -m 644 completions/dsync.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dsync
+	install -D -m 644 completions/_dsync $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_dsync
 
 clean:
 	rm -rf build

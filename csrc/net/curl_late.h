@@ -36,7 +36,7 @@
 #undef curl_easy_setopt
 #undef curl_multi_setopt
 
-#define DS_CURL_POINTER(name) __typeof__(&curl_##name) name;
+#define DS_CURL_POINTER(name) __typeof__(&curl_##name)(name);
 typedef struct ds_curl_table {
     DS_CURL_FUNCTIONS(DS_CURL_POINTER)
 } ds_curl_table;

@@ -27,6 +27,33 @@ describe("dsync.run", function()
     assert.equal(thrown, err)
   end)
 
+  it("waits for a descriptor, while others go on", function()
+    local process = require "dsync.process" -- only for a descriptor that is never and one that is always readable
+    local quiet = assert(process.take { "URG" })
+    local other = assert(dsync.open "memory:readable")
+    local ready = assert(other:fd())
+    local steps = 0
+    dsync.run(function()
+      dsync.spawn(function()
+        for _ = 1, 5 do
+          dsync.sleep(0.005)
+          steps = steps + 1
+        end
+      end)
+      assert.is_false(dsync.readable(quiet, 0.1))
+      assert.equal(5, steps)
+      assert.is_false(dsync.readable(ready, 0))
+      local op = other._core:ping(-1)
+      op:notify()
+      assert.is_true(dsync.readable(ready, suite.patience))
+      assert.is_true(dsync.readable(ready))
+    end)
+    assert.is_false(dsync.readable(quiet, 0.01))
+    other:close()
+    suite.raises("readable: fd must be a descriptor's number", dsync.readable, "stdin")
+    suite.raises("readable: seconds must not be negative", dsync.readable, quiet, -1)
+  end)
+
   it("waits for everything that was spawned", function()
     local finished = 0
     dsync.run(function()

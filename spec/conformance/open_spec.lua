@@ -31,6 +31,17 @@ describe("a client", function()
     assert.truthy(tostring(suite.open()):find(suite.backend, 1, true))
   end)
 
+  it("names its backend and where its servers are", function()
+    local d = suite.open()
+    assert.equal(suite.backend, d:backend())
+    local list = d:endpoints()
+    assert.truthy(#list > 0)
+    for _, endpoint in ipairs(list) do
+      assert.truthy(tostring(d):find(endpoint, 1, true), endpoint)
+      assert.is_nil(endpoint:find "[,%s]")
+    end
+  end)
+
   it("shows its effective options", function()
     local d = suite.open { ttl = 20, wait = 3, namespace = "jobs", id = "me" }
     local options = d:options()

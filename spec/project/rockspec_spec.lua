@@ -15,8 +15,7 @@ describe("the rockspec", function()
   it("installs with luarocks make, and the result works", function()
     local folder = rig.tempdir()
     local tree, source = folder .. "/tree", folder .. "/source"
-    sh("mkdir " .. source .. " && cp -a csrc lua dsync-scm-1.rockspec " .. source
-      .. " && if [ -e bin ]; then cp -a bin " .. source .. "; fi")
+    sh("mkdir " .. source .. " && cp -a bin completions csrc lua man dsync-scm-1.rockspec " .. source)
     -- No network where the kernel lets us take it away.
     sh("cd " .. source .. " && cut=; if unshare -rn true 2>/dev/null; then cut='unshare -rn'; fi && "
       .. "env -u LUA_PATH -u LUA_CPATH $cut luarocks --lua-version 5.4 make --tree " .. tree .. " dsync-scm-1.rockspec",
@@ -25,5 +24,7 @@ describe("the rockspec", function()
       .. "lua5.4 -e 'local d = assert(require(\"dsync\").open(\"memory:\")) "
       .. "print(assert(d:lock(\"x\"):acquire()):held())'")
     assert.equal("true\n", out)
+    assert.equal("under a lock\n", sh("env -u LUA_PATH -u LUA_CPATH DSYNC_URL=memory: " .. tree
+      .. "/bin/dsync run name echo under a lock"))
   end)
 end)

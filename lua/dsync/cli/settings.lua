@@ -134,6 +134,7 @@ function settings.of(given, more)
       put(opts, secret[2], value)
     end
   end
+  opts.namespace = variable "DSYNC_NAMESPACE"
   for _, one in ipairs(given.option or {}) do
     put_option(opts, one)
   end
