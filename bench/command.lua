@@ -1,4 +1,4 @@
--- What `dsync run` costs: until its program's first instruction, against a bare Lua; and as a whole, against etcdctl lock.
+-- What `dsync run` costs: until its program's first instruction, against a bare Lua; and whole, against etcdctl lock.
 --
 --   eval "$(script/env 5.4)"
 --   lua5.4 bench/command.lua [RUNS]

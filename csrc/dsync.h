@@ -137,6 +137,10 @@ typedef struct dsync_watcher dsync_watcher;
  * DSYNC_CONFIG, DSYNC_UNSUPPORTED or DSYNC_RESOURCE. */
 DSYNC_API dsync_client *dsync_open(const char *url, const dsync_options *options, dsync_error *error);
 
+/* Begins to load, in the background, the libraries that a client of this URL will need (libcurl, with all it brings
+ * along), while the program does something else before its dsync_open. Only ever a hint: any URL will do. */
+DSYNC_API void dsync_prepare(const char *url);
+
 /* Releases everything, ends the sessions and stops the thread. Waits at most `timeout_ms` (-1: the client's
  * close_timeout_ms) for the server to confirm; held locks are lost (reason "closed") before anything is sent. Pending
  * operations end with DSYNC_CLOSED. DSYNC_OK, or DSYNC_UNKNOWN with "free by ..." when the server did not confirm.

@@ -164,8 +164,14 @@ static void pin_library(void) {
     }
 }
 
+static int core_prepare(lua_State *L) {
+    dsync_prepare(luaL_checkstring(L, 1));
+    return 0;
+}
+
 static const luaL_Reg core_functions[] = {
     {"open", bind_open},
+    {"prepare", core_prepare},
     {"poll", core_poll},
     {"now", core_now},
     {"poller", bind_poller},

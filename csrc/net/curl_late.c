@@ -21,7 +21,7 @@ static void *open_library(void) {
     static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl.so"};
     void *library = NULL;
     for (size_t i = 0; i < DS_COUNT(names) && library == NULL; i++) {
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); /* our threads may outlive anybody's interest */
+        library = dlopen(names[i], RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE); /* its threads may outlive us */
     }
     return library;
 }

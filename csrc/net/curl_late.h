@@ -2,7 +2,8 @@
  *
  * libcurl brings some thirty libraries along, and the dynamic linker needs several milliseconds for them: more than the
  * whole life of a short program that uses only the local backend. So nothing here is linked against it; its functions
- * are called through a table, under their own names. Included after <curl/curl.h>, by http_internal.h only.
+ * are called through a table, under their own names: by http_internal.h, which includes <curl/curl.h> first. Others can only
+ * have it loaded.
  */
 #ifndef DS_CURL_LATE_H
 #define DS_CURL_LATE_H
@@ -10,6 +11,11 @@
 #include "../dsync.h"
 
 #include <stdbool.h>
+
+/* Loads libcurl, once; false with DSYNC_UNSUPPORTED when it is not there. Any thread. */
+bool ds_curl_load(dsync_error *error);
+
+#ifdef LIBCURL_VERSION_NUM
 
 /* Every function of libcurl that is called. */
 #define DS_CURL_FUNCTIONS(X)                                                                                           \
@@ -36,15 +42,12 @@
 #undef curl_easy_setopt
 #undef curl_multi_setopt
 
-#define DS_CURL_POINTER(name) __typeof__(&curl_##name)(name);
+#define DS_CURL_POINTER(name) __typeof__ (&curl_##name)(name);
 typedef struct ds_curl_table {
     DS_CURL_FUNCTIONS(DS_CURL_POINTER)
 } ds_curl_table;
 
 extern ds_curl_table ds_curl;
-
-/* Loads libcurl, once; false with DSYNC_UNSUPPORTED when it is not there. Any thread. */
-bool ds_curl_load(dsync_error *error);
 
 #ifndef DS_CURL_LATE_IMPLEMENTATION
 #define curl_easy_cleanup ds_curl.easy_cleanup
@@ -64,6 +67,8 @@ bool ds_curl_load(dsync_error *error);
 #define curl_multi_setopt ds_curl.multi_setopt
 #define curl_multi_wakeup ds_curl.multi_wakeup
 #define curl_version_info ds_curl.version_info
+#endif
+
 #endif
 
 #endif

@@ -5,7 +5,8 @@ local codes = require "dsync.cli.codes"
 local process = require "dsync.process"
 local say = require "dsync.cli.say"
 
-local io, ipairs, require, tostring, type, xpcall = io, ipairs, require, tostring, type, xpcall
+local io, ipairs, os, require = io, ipairs, os, require
+local tostring, type, xpcall = tostring, type, xpcall
 local traceback = debug.traceback
 
 local main = {}
@@ -39,7 +40,18 @@ local function all_options(command)
   return list
 end
 
+-- Where the store is, as far as it can be seen before the options are parsed: only so that loading what it needs can go
+-- on beside everything else.
+local function prepare(words)
+  local url = os.getenv "DSYNC_URL"
+  for i, word in ipairs(words) do
+    url = word:match "^%-%-url=(.*)$" or word == "--url" and words[i + 1] or url
+  end
+  require("dsync.core").prepare(url or "local:")
+end
+
 local function run_command(name, words)
+  prepare(words)
   local command = main.command(name)
   local opts, rest = args.parse(all_options(command), words, command.leading)
   if opts.help then
