@@ -10,8 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static pid_t target; /* of the present child, as for kill() */
 
 /* ---- arguments ---------------------------------------------------------------------------------------------------- */
@@ -171,7 +169,9 @@ int process_spawn(lua_State *L) {
     lua_getfield(L, 3, "limit");
     plan.until_ns = moment_in(luaL_optnumber(L, -1, -1));
     plan.arguments = push_vector(L, 1, &count);
-    luaL_argcheck(L, count > 0, 1, "no program");
+    if (count == 0) {
+        return luaL_argerror(L, 1, "no program");
+    }
     char **settings = push_vector(L, 2, &count);
     plan.environment = push_environment(L, settings, count);
     if (!process_warden_start()) {
