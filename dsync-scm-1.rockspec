@@ -86,6 +86,7 @@ build = {
             "csrc/client/holds.c",
             "csrc/client/locks.c",
             "csrc/client/ops.c",
+            "csrc/client/prepare.c",
             "csrc/client/requests.c",
             "csrc/client/results.c",
             "csrc/client/settings.c",
