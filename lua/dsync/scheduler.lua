@@ -17,7 +17,7 @@ local now, poll = core.now, core.poll
 
 local scheduler = {}
 
-local SLICE = 0.1 -- longest single poll: how late a signal's Lua hook can run
+local slice = 0.1 -- longest single poll: how late a signal's Lua hook can run
 local GRACE = 2 -- seconds that tasks get to wind up when dsync.run ends with an error
 local MAX_DEPTH = 16 -- turns within turns: what blocks in a foreign coroutine of a task blocks on top of that task
 
@@ -220,6 +220,11 @@ local function fire_timers()
   end
 end
 
+--- For a program that reads its signals from a descriptor: nothing needs it to wake up more often than this.
+function scheduler.slice(seconds)
+  slice = seconds
+end
+
 --- Runs what is ready, then waits for descriptors and timers, at most `limit` seconds (nil: one slice), unless
 --- is_over() says that there is nothing more to wait for.
 function scheduler.turn(limit, is_over)
@@ -229,7 +234,7 @@ function scheduler.turn(limit, is_over)
   if is_over() then
     return
   end
-  local seconds = min(limit or SLICE, SLICE)
+  local seconds = min(limit or slice, slice)
   if first <= last and depth <= MAX_DEPTH then
     seconds = 0
   elseif clock:next() then

@@ -30,8 +30,8 @@ describe("when the lock is lost", function()
   end)
 
   it("the child gets SIGKILL when it does not end, with its whole group", function()
-    local process, pid = broken({ "--ttl", "5", "--kill-after=0.3" },
-      "trap '' TERM; sleep 300 & echo ready $$ $!; trap 'echo told' TERM; while :; do sleep 0.05; done")
+    local process, pid = broken({ "--ttl", "10", "--kill-after=1.2" },
+      "trap '' TERM; sleep 300 & trap 'echo told' TERM; echo ready $!; while :; do sleep 0.05; done")
     assert.truthy(process:expect("^told", command.patience))
     assert.equal(76, process:wait(command.patience))
     command.until_gone(pid)

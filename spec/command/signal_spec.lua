@@ -38,7 +38,7 @@ describe("a signal to dsync run", function()
 
   it("goes to the child's whole group", function()
     local process = command.start { "run", "name", "bash", "-c",
-      "(trap 'echo inner; exit' USR1; echo ready; while :; do sleep 0.05; done) & trap : USR1; wait; wait" }
+      "trap : USR1; (trap 'echo inner; exit' USR1; echo ready; while :; do sleep 0.05; done) & wait; wait" }
     assert(process:expect("^ready", command.patience))
     process:signal "USR1"
     assert.truthy(process:expect("^inner$", command.patience))

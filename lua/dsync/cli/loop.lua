@@ -16,6 +16,8 @@ Loop.__index = Loop
 -- Those that end a program, those that a child may want to have, and news of the child.
 local TAKEN = { "TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "WINCH", "TSTP", "CONT", "CHLD", "ALRM" }
 
+local LONGEST_SLEEP = 30 -- seconds
+
 local ENDING = { TERM = true, INT = true, HUP = true, QUIT = true }
 
 --- Reports something: { kind, ... }.
@@ -63,6 +65,7 @@ function loop.open()
   if not fd then
     error(message, 0)
   end
+  scheduler.slice(LONGEST_SLEEP)
   scheduler.attach(fd, function()
     read_signals(self)
   end)
