@@ -13,7 +13,7 @@
 
 ds_curl_table ds_curl;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static const char *missing = "libcurl.so.4"; /* what could not be found; NULL once all is there */
 
 static void *open_library(void) {
@@ -47,10 +47,17 @@ static void load(void) {
     missing = NULL;
 }
 
+/* What is missing now may be there at the next try: a process can be out of descriptors for a while. */
 bool ds_curl_load(dsync_error *error) {
-    (void)pthread_once(&once, load);
+    pthread_mutex_lock(&mutex);
     if (missing != NULL) {
-        ds_error_set(error, DSYNC_UNSUPPORTED, "libcurl 7.68 or later is needed and cannot be loaded: no %s", missing);
+        load();
     }
-    return missing == NULL;
+    const char *still_missing = missing;
+    pthread_mutex_unlock(&mutex);
+    if (still_missing != NULL) {
+        ds_error_set(error, DSYNC_UNSUPPORTED, "libcurl 7.68 or later is needed and cannot be loaded: no %s",
+                     still_missing);
+    }
+    return still_missing == NULL;
 }

@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-/* Loads libcurl, once; false with DSYNC_UNSUPPORTED when it is not there. Any thread. */
+/* Loads libcurl unless it is there; false with DSYNC_UNSUPPORTED when it is not there. Any thread. */
 bool ds_curl_load(dsync_error *error);
 
 #ifdef LIBCURL_VERSION_NUM
