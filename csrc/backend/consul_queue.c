@@ -418,13 +418,10 @@ void ds_consul_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry,
     ds_consul_fill(call, entry);
     call->modified = ds_consul_epoch_index(entry->lease);
     call->only_try = only_try;
-    dsync_error error;
     if (ds_consul_no_memory(call)) {
         return;
     }
-    if (!ds_consul_path_fits(entry->path, "key", &error)) {
-        ds_consul_refuse_later(call, DS_REFUSED, DSYNC_CONFIG, error.message);
-    } else if (ds_consul_place_get(call->consul, entry) == NULL) {
+    if (ds_consul_place_get(call->consul, entry) == NULL) {
         ds_consul_refuse_later(call, DS_REFUSED, DSYNC_RESOURCE, "out of memory");
     } else {
         fast(call);
