@@ -114,6 +114,7 @@ static void ask(ds_consul_query *query) {
         return;
     }
     query->asked_ns = ds_now(world);
+    query->asked++;
     query->endpoint = ds_endpoints_pick(&consul->endpoints, query->asked_ns);
     ds_http_request request = {
         .endpoint = query->endpoint,
@@ -190,6 +191,7 @@ bool ds_consul_query_turn(ds_consul_query *query, const char *target, int64_t in
 
 static void join(ds_consul_query *query, ds_consul_watching *watching) {
     watching->query = query;
+    watching->joined = query->http != NULL ? query->asked : 0;
     query->global = watching->global;
     ds_list_append(&query->watches, &watching->node);
 }

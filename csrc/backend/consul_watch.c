@@ -107,6 +107,11 @@ static void tell_ready(ds_consul_watching *w, int64_t revision) {
     tell(w, &event);
 }
 
+/* The answer to a question from before the watch began, and older than what its owner knew then, says nothing. */
+static bool is_outdated(const ds_consul_query *query, const ds_consul_watching *w, int64_t index) {
+    return query->asked <= w->joined && index < w->seen;
+}
+
 /* ---- the answer about one key --------------------------------------------------------------------------------------- */
 
 /* It holds now: what matters from here on is the lock. */
@@ -143,6 +148,9 @@ static bool stands(ds_consul_query *query, ds_consul_watching *w, const ds_consu
 static void answered_single(ds_consul_query *query, const ds_http_result *http, int64_t index) {
     ds_consul_watching *w = DS_LIST_ENTRY(query->watches.next, ds_consul_watching, node);
     const ds_consul_pair *pair = NULL;
+    if (is_outdated(query, w, index)) {
+        return;
+    }
     if (http->status == 200) {
         const char *body = http->body != NULL ? http->body : "";
         if (ds_consul_decode_pairs(&query->answer, body, http->body_size) != DS_CONSUL_DECODED) {
@@ -202,6 +210,9 @@ static size_t make_wishes(ds_consul_query *query, wish *wishes, int64_t index) {
     for (ds_list *node = query->watches.next; node != &query->watches; node = node->next) {
         ds_consul_watching *w = DS_LIST_ENTRY(node, ds_consul_watching, node);
         w->wanted = w->found = 0;
+        if (is_outdated(query, w, index)) {
+            continue;
+        }
         add_wish(wishes, &count, w->own ? ds_consul_bare(w->key) : w->target, NULL, w);
         const ds_consul_place *place = w->own ? ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1) : NULL;
         if (place == NULL || place->standing != DS_CONSUL_OWNER || place->since > index) {
@@ -241,7 +252,7 @@ static void sort_out(ds_consul_query *query, ds_list *told) {
         next = node->next;
         /* Only names are listed: whether a lock of somebody else's is still theirs has to be looked at. */
         bool look = w->kind == DS_CONSUL_WATCH_LOCK && !w->own && now - w->looked_ns >= LOOK_NS;
-        if (w->found < w->wanted || !w->ready || look) {
+        if (w->found < w->wanted || (!w->ready && w->wanted > 0) || look) {
             ds_list_remove(&w->node);
             ds_list_append(told, &w->node);
         }
