@@ -104,6 +104,9 @@ typedef struct ds_consul_leaver {
     char nonce[17];
     int64_t token;
     char *path;
+    bool owns;    /* close: it holds the lock */
+    bool contended; /* close: somebody waited */
+    unsigned op;  /* close: the guard on its lock */
 } ds_consul_leaver;
 
 typedef struct ds_consul_call ds_consul_call;
@@ -163,6 +166,11 @@ void ds_consul_free_idle(ds_consul *consul);
 
 /* The guard on the session key failed: is the session gone (LOST), or has its epoch moved (`place`)? Asks. */
 void ds_consul_finish_unless_lost(ds_consul_call *call);
+
+/* How a session is called in Consul: by the lease's nonce. */
+#define DS_CONSUL_NAME_SIZE 40
+void ds_consul_session_name(char *out, size_t size, const ds_lease *lease);
+bool ds_consul_is_session_id(const char *id); /* ids go into URLs */
 
 /* ---- keys (consul_keys.c) --------------------------------------------------------------------------------------- */
 
