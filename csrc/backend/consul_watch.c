@@ -56,6 +56,16 @@ void ds_consul_free_watches(ds_consul *consul) {
     }
 }
 
+void ds_consul_drop_left(ds_consul *consul) {
+    bool watched = !ds_list_empty(&consul->beginning);
+    for (ds_list *node = consul->queries.next; node != &consul->queries; node = node->next) {
+        watched = watched || !ds_list_empty(&DS_LIST_ENTRY(node, ds_consul_query, node)->watches);
+    }
+    while (!watched && !ds_list_empty(&consul->queries)) {
+        ds_consul_query_free(DS_LIST_ENTRY(consul->queries.next, ds_consul_query, node));
+    }
+}
+
 static void tell(ds_consul_watching *w, ds_watch_event *event) {
     event->key = w->key;
     w->owner->on_event(w->owner, event);
