@@ -121,6 +121,15 @@ static void forget(chk *c) {
 
 /* ---- the server's side ------------------------------------------------------------------------------------------------------ */
 
+/* The entry is back, and so is its session. */
+static void renewable_again(chk *c, const chk_entry *entry) {
+    for (size_t i = 0; i < c->claim_count; i++) {
+        if (c->claims[i].lock == entry->lock && c->claims[i].token == entry->token) {
+            c->claims[i].exempt_until_ns = DS_NEVER;
+        }
+    }
+}
+
 static void on_enter(chk *c, const chk_event *e) {
     chk_entry *old = chk_entry_of(c, e->lock, e->token);
     if (old != NULL && (!old->gone || c->restores == 0)) {
@@ -131,6 +140,7 @@ static void on_enter(chk *c, const chk_event *e) {
     if (old != NULL) {
         old->gone = false;
         old->revived = revived;
+        renewable_again(c, old);
         return;
     }
     if (c->entry_count == c->entry_capacity) {
@@ -185,9 +195,11 @@ static void on_gone(chk *c, const chk_event *e) {
 
 static void on_fence(chk *c, const chk_event *e) {
     uint64_t index = 0;
+    bool exempt = false;
     for (size_t i = 0; i < c->claim_count; i++) {
         if (c->claims[i].lock == e->lock && c->claims[i].token == e->token) {
             index = c->claims[i].index;
+            exempt = c->claims[i].exempt_ns != CHK_NO_TIME;
         }
     }
     if (e->token < c->fence[e->lock]) {
@@ -200,7 +212,9 @@ static void on_fence(chk *c, const chk_event *e) {
                   (long long)e->token, e->lock);
     }
     c->fence[e->lock] = e->token;
-    c->fence_index[e->lock] = index;
+    if (!exempt) { /* it may have begun after its entry was taken, beside a later one's claim */
+        c->fence_index[e->lock] = index;
+    }
 }
 
 static void on_data(chk *c, const chk_event *e) {

@@ -103,11 +103,24 @@ static void pause_over(ds_timer *timer) {
     begin(DS_CONTAINER_OF(timer, ds_etcd_exchange, timer));
 }
 
-/* The state behind this answer is older than one seen before the question: a restored backup, or a stale read. */
-static void drop_outdated(ds_etcd_exchange *exchange, const ds_etcd_header *header) {
+/* Then the answer's revision is its own, above all that came before. */
+static bool has_written(const ds_etcd_reply *reply) {
+    for (size_t i = 0; i < reply->answer_count; i++) {
+        const ds_etcd_answer *answer = &reply->answers[i];
+        if (answer->kind == DS_ETCD_OP_PUT || (answer->kind == DS_ETCD_OP_DELETE && answer->deleted > 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The state behind this answer is older than one seen before the question: a restored backup, or a stale read, which is
+ * worth another try. */
+static void drop_outdated(ds_etcd_exchange *exchange, const ds_etcd_reply *reply) {
+    const ds_etcd_header *header = &reply->header;
     ds_etcd *etcd = exchange->etcd;
     int64_t again = ds_now(etcd->base.world) + exchange->pause_ns;
-    if (again < exchange->deadline_ns - FIRST_PAUSE) {
+    if (again < exchange->deadline_ns - FIRST_PAUSE && !has_written(reply)) {
         exchange->resent = true;
         exchange->avoid = exchange->endpoint;
         exchange->pause_ns = exchange->pause_ns * 2 < LONGEST_PAUSE ? exchange->pause_ns * 2 : LONGEST_PAUSE;
@@ -128,8 +141,9 @@ static void accept_reply(ds_etcd_exchange *exchange, const ds_etcd_reply *reply)
         deliver_failure(exchange, DS_RESET, DSYNC_OK);
         return;
     }
-    if (reply->header.revision < exchange->floor && !may_lag(exchange->kind)) {
-        drop_outdated(exchange, &reply->header);
+    int64_t least = has_written(reply) ? exchange->floor + 1 : exchange->floor;
+    if (reply->header.revision < least && !may_lag(exchange->kind)) {
+        drop_outdated(exchange, reply);
         return;
     }
     ds_endpoints_good(&etcd->endpoints, exchange->endpoint);

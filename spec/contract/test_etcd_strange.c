@@ -69,6 +69,7 @@ static void parrot_stop(parrot *p) {
 
 #define OK_HEADER "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 #define CLUSTER "\"header\":{\"cluster_id\":\"77\",\"revision\":\"5\"}"
+#define LATER "\"header\":{\"cluster_id\":\"77\",\"revision\":\"6\"}"
 
 /* ---- the first answer ever -------------------------------------------------------------------------------------- */
 
@@ -154,7 +155,7 @@ static const char *const later_answers[] = {
     OK_HEADER "{" CLUSTER "}", /* a transaction without its answers */
     OK_HEADER "{" CLUSTER ",\"succeeded\":true}",
     OK_HEADER "{" CLUSTER ",\"succeeded\":true,\"responses\":[{},{},{}]}",
-    OK_HEADER "{" CLUSTER ",\"succeeded\":true,\"responses\":[{\"response_put\":{}},{\"response_range\":{}},"
+    OK_HEADER "{" LATER ",\"succeeded\":true,\"responses\":[{\"response_put\":{}},{\"response_range\":{}},"
               "{\"response_range\":{}}]}", /* put, and yet nobody there */
     OK_HEADER "{" CLUSTER ",\"succeeded\":\"yes\"}",
     OK_HEADER "{" CLUSTER ",\"responses\":[{\"response_range\":{\"kvs\":[{\"key\":\"not base64\"}]}}]}",
@@ -214,6 +215,30 @@ TEST(an_older_state_is_asked_again_and_then_a_reset) {
     rig_close(&r);
     parrot_stop(&p);
     rig_timeout(0);
+}
+
+/* Repeated until the revision had caught up, it would hide that a backup was restored under us. */
+TEST(an_older_state_that_took_a_write_is_a_reset_at_once) {
+    static const char wrote[] = OK_HEADER "{" CLUSTER ",\"succeeded\":true,\"responses\":[{\"response_put\":{}},"
+                                          "{\"response_range\":{}}]}";
+    static const char *const answers[] = {good_range, wrote, NULL};
+    parrot p;
+    rig r;
+    REQUIRE(parrot_start(&p, answers));
+    const char *endpoint = p.url;
+    REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+    CHECK_EQ_INT(rig_ping(&r)->outcome, DS_OK);
+    CHECK_EQ_INT(rig_get(&r, "k")->outcome, DS_OK);
+    ds_lease lease;
+    ds_entry entry;
+    rig_lease_init(&lease, "dsync", 5000);
+    rig_entry_init(&entry, &lease, "dsync/lock/x", "v");
+    const rig_reply *reply = rig_enter(&r, &entry, false);
+    CHECK_EQ_INT(reply->outcome, DS_RESET);
+    CHECK(!reply->resent);
+    CHECK_CONTAINS(reply->message, "revision 5");
+    rig_close(&r);
+    parrot_stop(&p);
 }
 
 TEST(another_cluster_is_a_reset) {
