@@ -49,6 +49,7 @@ typedef struct ds_lease {
     const char *prefix; /* the client's key prefix without a trailing slash: session keys live below it */
     const char *info;   /* JSON object text: who, where, since when; kept in the session key */
     int64_t ttl_ms;     /* asked for */
+    bool global;        /* its entries are in the global scope: stores in several places keep it where those are */
     uint64_t epoch;     /* the core's; a copy of a request that carries an older epoch has no effect on the server */
     char id[72];        /* backend, at open: the store's own name of the session, printable */
     int64_t created;    /* backend, at open: revision at which the session key was made */
@@ -116,6 +117,7 @@ typedef enum ds_watch_kind {
     DS_WATCH_READY,   /* from `revision` on changes are reported; look again if you saw an older one */
     DS_WATCH_PUT,     /* key, value, token (create revision) */
     DS_WATCH_DELETED, /* key, and the last value where known */
+    DS_WATCH_CHANGED, /* subtree: something is different, perhaps more than once; list to know what (some stores) */
     DS_WATCH_ENDED,   /* nothing more comes, the watch is off; `outcome` says why; changes may have been missed */
 } ds_watch_kind;
 
@@ -140,8 +142,9 @@ typedef struct ds_watch_spec {
     const char *key; /* copied */
     bool subtree;    /* everything that begins with key + "/" instead of the key itself */
     bool deletes_only;
-    bool keys_only;        /* nobody looks at values: they need not be told */
-    int64_t since;         /* first revision to report, 0 = from now on */
+    bool keys_only; /* nobody looks at values: they need not be told */
+    int64_t since;  /* first revision to report, 0 = from now on */
+    int64_t seen;   /* the revision the caller knows; stores that wait for "newer than" may begin there; 0 = none */
     const ds_lease *lease; /* whose key it is, or NULL (some stores watch a session in another way) */
 } ds_watch_spec;
 
@@ -176,7 +179,9 @@ typedef struct ds_backend_ops {
     int64_t ttl_min_ms, ttl_max_ms;
     int margin_divisor; /* margin = ttl / this, at least 250 ms */
     int renew_divisor;  /* renew every ttl / this */
-    bool local;         /* calls complete without a network: a failure is not retried at another endpoint */
+    bool delays; /* what is owned stands beside the queue: whoever is first need not own it (list() tells), and an
+                           entry may outlive the loss of it */
+    bool local;  /* calls complete without a network: a failure is not retried at another endpoint */
 
     void (*destroy)(ds_backend *backend); /* nothing of it may be in flight */
     void (*cancel)(ds_backend *backend, ds_call *call);
@@ -245,5 +250,6 @@ typedef struct ds_backend_config {
 ds_backend *ds_memory_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_local_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_etcd_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
+ds_backend *ds_consul_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 
 #endif

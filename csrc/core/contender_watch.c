@@ -70,8 +70,11 @@ void ds_entry_watch_ahead(ds_contender *c, const char *key, int64_t crowd) {
     ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
     /* From now on, not from a past revision: joining the present is instant on every server. READY tells whether
      * something happened before it. */
-    ds_watch_spec spec = {
-        .key = whole ? c->path : c->ahead_key, .subtree = whole, .deletes_only = true, .keys_only = true};
+    ds_watch_spec spec = {.key = whole ? c->path : c->ahead_key,
+                          .subtree = whole,
+                          .deletes_only = true,
+                          .keys_only = true,
+                          .seen = c->seen};
     c->ahead_whole = whole;
     c->ahead.on_event = on_ahead;
     c->ahead_on = ds_entry_backend(c)->ops->watch(ds_entry_backend(c), &c->ahead, &spec);

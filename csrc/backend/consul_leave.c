@@ -1,0 +1,222 @@
+/* consul_leave.c: taking one entry off the server.
+ *
+ * One that holds the lock gives it back in the same transaction. One that waits must not touch the lock, because this very
+ * session may hold it for another entry; and must not go alone if a request to take the lock for it may have been carried
+ * out unknown to us, or the lock would stay with the session for good. In doubt the server is asked, and the transaction
+ * that follows has what was seen as its condition.
+ */
+#include "consul_queue.h"
+
+#include <string.h>
+
+#define ROUNDS_MAX 8
+
+static void look(ds_consul_call *call, bool native);
+
+/* ---- the ends ---------------------------------------------------------------------------------------------------- */
+
+/* One is off the server. */
+static void left(ds_consul_call *call, ds_place place) {
+    ds_consul_place_forget(call->consul, call->nonce);
+    call->failed = NULL;
+    call->left(call, place);
+}
+
+static void on_tidied(ds_consul_call *call, const ds_consul_answer *answer) {
+    (void)answer;
+    left(call, DS_PLACE_DONE);
+}
+
+/* It is gone all the same; the mark goes when somebody next finds it useless. */
+static bool on_not_tidied(ds_consul_call *call, const ds_consul_result *result) {
+    (void)result;
+    left(call, DS_PLACE_DONE);
+    return true;
+}
+
+/* The queue without the entry: if it is empty, nobody waits. */
+static void tidy_up(ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *waiting = ds_consul_find(answer, call->waiting.data);
+    bool others = false;
+    for (size_t i = 0; i < answer->count; i++) {
+        const char *key = answer->pairs[i].key;
+        others = others || (strncmp(key, call->queue.data, call->queue.size) == 0 && strcmp(key, call->own.data) != 0);
+    }
+    if (waiting == NULL || others) {
+        left(call, DS_PLACE_DONE);
+        return;
+    }
+    ds_consul_delete_if(ds_consul_txn_of(call), call->waiting.data, waiting->modified);
+    call->failed = on_not_tidied;
+    ds_consul_step(call, DS_CONSUL_TXN, on_tidied);
+}
+
+/* ---- the entry is gone, but the lock may be the session's ------------------------------------------------------------ */
+
+static void look_for_lock(ds_consul_call *call);
+
+static void on_lock_given_back(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        look_for_lock(call);
+    } else {
+        left(call, DS_PLACE_GONE);
+    }
+}
+
+static void on_lock_seen(ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    bool ours = native != NULL && strcmp(native->session, call->id) == 0;
+    if (!ours || ds_consul_oldest(answer, call->queue.data, call->id) != NULL) {
+        left(call, DS_PLACE_GONE);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->native.data, native->modified);
+    ds_consul_delete(txn, call->native.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_lock_given_back);
+}
+
+static void look_for_lock(ds_consul_call *call) {
+    if (++call->rounds > ROUNDS_MAX) {
+        ds_consul_finish_restless(call);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_get(txn, call->native.data);
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_READ, on_lock_seen);
+}
+
+void ds_consul_finish_gone(ds_consul_call *call) {
+    call->left = ds_consul_finish_place;
+    look_for_lock(call);
+}
+
+/* ---- as one that waits --------------------------------------------------------------------------------------------- */
+
+static void on_waiter_left(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        look(call, true);
+    } else {
+        tidy_up(call, answer);
+    }
+}
+
+static void finish_waiter(ds_consul_call *call, ds_consul_txn *txn) {
+    ds_consul_delete(txn, call->own.data);
+    ds_consul_tree(txn, call->waiting.data);
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_waiter_left);
+}
+
+static void leave_as_waiter(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    finish_waiter(call, txn);
+}
+
+/* The lock is somebody else's, as far as was seen; or an older entry's of this session, which then must still be there. */
+static void leave_if_unchanged(ds_consul_call *call, const ds_consul_pair *native, const ds_consul_pair *sibling) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    if (sibling != NULL) {
+        ds_consul_if_session(txn, sibling->key, call->id);
+    } else if (native != NULL) {
+        ds_consul_if_index(txn, call->native.data, native->modified);
+    } else {
+        ds_consul_if_absent(txn, call->native.data);
+    }
+    finish_waiter(call, txn);
+}
+
+/* ---- as one that holds --------------------------------------------------------------------------------------------- */
+
+static void on_bare_left(ds_consul_call *call, const ds_consul_answer *answer) {
+    (void)answer;
+    left(call, DS_PLACE_GONE);
+}
+
+static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed == 0) {
+        tidy_up(call, answer);
+    } else if (ds_consul_failed(answer, 0) && ds_consul_failed(answer, 1)) {
+        left(call, DS_PLACE_GONE);
+    } else if (ds_consul_failed(answer, 0)) {
+        look_for_lock(call);
+    } else {
+        /* The lock was taken from it before: then it has nothing to give back. */
+        ds_consul_txn *txn = ds_consul_txn_of(call);
+        ds_consul_if_session(txn, call->own.data, call->id);
+        ds_consul_delete(txn, call->own.data);
+        ds_consul_step(call, DS_CONSUL_TXN, on_bare_left);
+    }
+}
+
+static void leave_as_holder(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    ds_consul_if_session(txn, call->native.data, call->id);
+    ds_consul_delete(txn, call->native.data);
+    ds_consul_delete(txn, call->own.data);
+    ds_consul_tree(txn, call->waiting.data);
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_holder_left);
+}
+
+/* ---- as whichever it is --------------------------------------------------------------------------------------------- */
+
+static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        look(call, false); /* there is no lock */
+        return;
+    }
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    bool ours = native != NULL && strcmp(native->session, call->id) == 0;
+    const ds_consul_pair *oldest = ours ? ds_consul_oldest(answer, call->queue.data, call->id) : NULL;
+    if (own == NULL && ours) {
+        look_for_lock(call);
+    } else if (own == NULL) {
+        left(call, DS_PLACE_GONE);
+    } else if (ours && oldest == own) {
+        leave_as_holder(call);
+    } else {
+        leave_if_unchanged(call, native, oldest);
+    }
+}
+
+static void look(ds_consul_call *call, bool native) {
+    if (++call->rounds > ROUNDS_MAX) {
+        ds_consul_finish_restless(call);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    if (native) {
+        ds_consul_get(txn, call->native.data);
+    }
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_READ, on_looked);
+}
+
+void ds_consul_leave_with(ds_consul_call *call, void (*then)(ds_consul_call *call, ds_place place)) {
+    const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    call->left = then;
+    if (place != NULL && place->standing == DS_CONSUL_OWNER) {
+        leave_as_holder(call);
+    } else if (place != NULL && place->standing == DS_CONSUL_BEHIND && !place->doubt) {
+        leave_as_waiter(call);
+    } else {
+        look(call, true);
+    }
+}
+
+void ds_consul_leave(ds_backend *backend, ds_call *owner, const ds_entry *entry) {
+    ds_consul_call *call = ds_consul_begin(backend, owner, entry->lease);
+    if (call == NULL) {
+        return;
+    }
+    ds_consul_fill(call, entry);
+    if (!ds_consul_no_memory(call)) {
+        ds_consul_leave_with(call, ds_consul_finish_place);
+    }
+}
