@@ -85,7 +85,7 @@ describe("a lock", function()
     end
     assert.is_true(first:held())
     ok(first:release())
-    ok(d:lock(name):acquire { wait = 0 })
+    ok(d:lock(name):acquire { wait = suite.patience })
   end)
 
   it("names the holder when it is contended", function()
