@@ -64,7 +64,7 @@ lua_program = $(if $(filter luajit,$(1)),luajit,lua$(1))
 # ---- how to compile ---------------------------------------------------------------------------------------------------
 
 dependency_flags := $(shell $(PKG_CONFIG) --cflags libcurl libcjson sqlite3 2>/dev/null)
-dependency_libs := $(shell $(PKG_CONFIG) --libs libcurl libcjson sqlite3 2>/dev/null) -lpthread
+dependency_libs := $(shell $(PKG_CONFIG) --libs libcurl libcjson sqlite3 2>/dev/null) -lpthread -ldl
 warnings = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror=vla \
   -Werror=implicit-function-declaration
 base_flags = -std=c11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden -fno-common -MMD -MP $(warnings) $(dependency_flags)
@@ -73,11 +73,17 @@ link_flags = -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 # The library's thread may outlive the last reference to it: it must never be unmapped.
 shared_flags = -shared $(link_flags) -Wl,-z,nodelete -Wl,--as-needed
 
+# zookeeper:// needs a module of its own, made where the single-threaded libzookeeper (libzookeeper-st-dev) is. It is linked
+# in, its symbols hidden.
+zookeeper_found := $(shell echo 'int main(void) { return zoo_state(0); }' | \
+  $(CC) -include zookeeper/zookeeper.h -x c - -o /dev/null -l:libzookeeper_st.a 2>/dev/null && echo yes)
+zookeeper_module = $(if $(zookeeper_found),$(1)/libdsync-zookeeper.so)
+
 .PHONY: all lib lua unit contract host local-tests sim test test-programs check san lint rockspec format install examples clean
 all: lib lua
-lib: build/libdsync.a build/libdsync.so
+lib: build/libdsync.a build/libdsync.so $(call zookeeper_module,build)
 lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/$(call lua_program,$(v))/dsync/process.so \
-  build/libdsync-$(call lua_program,$(v)).a)
+  build/libdsync-$(call lua_program,$(v)).a) $(call zookeeper_module,build)
 
 # $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE): the whole build once more in DIR, with other flags, from SOURCE or csrc.
 define variant
@@ -97,6 +103,11 @@ $(1)/libdsync.a: $$(objects_$(1))
 $(1)/libdsync.so: $$(objects_$(1)) csrc/exports.map
 	$$(Q)$$(CC) $$(shared_flags) $(4) $(3) -Wl,--version-script=csrc/exports.map -Wl,-soname,libdsync.so.$$(SOVERSION) -o $$@ \
 	  $$(objects_$(1)) $$(dependency_libs) $$(LDFLAGS)
+
+$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/backend/zookeeper_seam.h csrc/core/world.h
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(filter-out -MMD -MP,$$(base_flags)) $(2) $$(CFLAGS) $$(shared_flags) $(3) -Wl,--exclude-libs,ALL -o $$@ $$< \
+	  -l:libzookeeper_st.a $$(LDFLAGS)
 
 $(1)/unit/%: $(1)/spec/unit/%.o $$(unit_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
 	@mkdir -p $$(@D)
@@ -397,11 +408,14 @@ install: all
 	$(foreach v,$(luas),install -m 644 build/libdsync-$(call lua_program,$(v)).a $(DESTDIR)$(PREFIX)/lib/;)
 	install -m 755 build/libdsync.so $(DESTDIR)$(PREFIX)/lib/libdsync.so.$(SOVERSION)
 	ln -sf libdsync.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libdsync.so
+	$(if $(zookeeper_found),install -m 755 build/libdsync-zookeeper.so $(DESTDIR)$(PREFIX)/lib/)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' dsync.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/dsync.pc
 	$(foreach v,$(install_luas),$(foreach f,$(lua_files),install -D -m 644 $(f) \
 	  $(DESTDIR)$(PREFIX)/share/$(call lua_directory,$(v))/$(f:lua/%=%);))
 	$(foreach v,$(install_luas),install -D -m 755 build/$(call lua_program,$(v))/dsync/core.so \
 	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/core.so;)
+	$(if $(zookeeper_found),$(foreach v,$(install_luas),install -m 755 build/libdsync-zookeeper.so \
+	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/;))
 	$(foreach v,$(install_luas),install -D -m 755 build/$(call lua_program,$(v))/dsync/process.so \
 	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/process.so;)
 	install -d $(DESTDIR)$(PREFIX)/bin
