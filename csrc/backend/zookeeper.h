@@ -51,6 +51,7 @@ typedef enum ds_zk_sort {
 } ds_zk_sort;
 
 void ds_zk_path(const ds_zookeeper *zookeeper, ds_buf *out, const char *key); /* as the server knows it; clears `out` */
+void ds_zk_add_plain(ds_buf *out, const char *name); /* a child's name as the core calls it */
 void ds_zk_session_key(ds_buf *out, const ds_lease *lease);
 /* "/path/_c_<nonce>-lock-", to which the server adds a number. */
 void ds_zk_entry_path(const ds_zookeeper *zookeeper, ds_buf *out, const ds_entry *entry);

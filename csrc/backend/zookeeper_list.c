@@ -67,7 +67,8 @@ static void refuse(ds_zk_call *call, const char *why) {
 static bool add(ds_zk_call *call, const char *above, const char *name, bool member, int32_t number) {
     item *one = ds_calloc(1, sizeof(*one));
     ds_buf path = DS_BUF_EMPTY;
-    ds_buf_add_format(&path, "%s%s%s", above, name[0] != '\0' ? "/" : "", name);
+    ds_buf_add_format(&path, "%s%s", above, name[0] != '\0' ? "/" : "");
+    ds_zk_add_plain(&path, name);
     char *queue = member ? ds_strdup(above) : NULL;
     if (one == NULL || path.failed || (member && queue == NULL)) {
         ds_free(one);

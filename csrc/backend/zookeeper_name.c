@@ -11,13 +11,57 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* How many bytes at `at` make a character that ZooKeeper allows in no path: beyond the basic plane, for private use, special,
+ * or a control character. 0: it allows this one. */
+static size_t not_allowed(const unsigned char *at) {
+    if (at[0] >= 0xF0) {
+        return 4;
+    }
+    bool private = at[0] == 0xEE || (at[0] == 0xEF && at[1] < 0xA4);
+    if (private || (at[0] == 0xEF && at[1] == 0xBF && at[2] >= 0xB0)) {
+        return 3;
+    }
+    return at[0] == 0xC2 && at[1] < 0xA0 ? 2 : at[0] == 0x7F ? 1 : 0;
+}
+
+/* Such characters become escapes, which a name of dsync's cannot hold by itself, as "%" is escaped in it. */
+static void add_allowed(ds_buf *out, const char *text) {
+    const unsigned char *at = (const unsigned char *)text;
+    while (*at != '\0') {
+        size_t count = not_allowed(at);
+        if (count == 0) {
+            ds_buf_add_char(out, (char)*at++);
+        }
+        for (; count > 0 && *at != '\0'; count--) {
+            ds_buf_add_format(out, "%%%02X", *at++);
+        }
+    }
+}
+
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+void ds_zk_add_plain(ds_buf *out, const char *name) {
+    while (*name != '\0') {
+        int high = name[0] == '%' ? hex_digit(name[1]) : -1;
+        int low = high >= 7 ? hex_digit(name[2]) : -1;
+        if (low >= 0 && (high > 7 || low == 15)) {
+            ds_buf_add_char(out, (char)(high * 16 + low));
+            name += 3;
+        } else {
+            ds_buf_add_char(out, *name++);
+        }
+    }
+}
+
 void ds_zk_path(const ds_zookeeper *zookeeper, ds_buf *out, const char *key) {
     ds_buf_clear(out);
     ds_buf_add_text(out, zookeeper->chroot);
     if (key[0] != '/') {
         ds_buf_add_char(out, '/');
     }
-    ds_buf_add_text(out, key);
+    add_allowed(out, key);
 }
 
 void ds_zk_session_key(ds_buf *out, const ds_lease *lease) {
