@@ -77,6 +77,7 @@ typedef struct ds_zk_node {
     char *full;       /* as the server knows it; NULL: asked for, not confirmed */
     const char *name; /* its last segment */
     int64_t czxid;
+    bool first; /* as the last answer had it */
 } ds_zk_node;
 
 struct ds_zk_link {
@@ -232,6 +233,7 @@ typedef struct ds_zk_standing {
 } ds_zk_standing;
 
 void ds_zk_stand(ds_zk_dialect dialect, const ds_zk_answer *children, const char *own, ds_zk_standing *out);
+void ds_zk_nonce_in(const char *name, char nonce[17]); /* of an entry of ours; "" for others */
 const char *ds_zk_find_child(ds_zk_dialect dialect, const ds_zk_answer *children, const char *nonce); /* or NULL */
 
 /* ---- listing (zookeeper_list.c) ---------------------------------------------------------------------------------- */
@@ -260,6 +262,7 @@ struct ds_zk_watch {
     ds_zk_watch *same; /* the next one of this path, in link->watched */
     ds_list armings;   /* requests in flight for it */
     ds_timer delay;
+    int64_t began_ns;
     ds_task tell;
     bool due;         /* an event is to be worked on */
     bool news;        /* TREE: READY is to be told once all is armed */

@@ -86,6 +86,16 @@ bool ds_zk_is_of(ds_zk_dialect dialect, const char *name, const char *nonce) {
     return strncmp(name, "_c_", 3) == 0 && strncmp(name + 3, nonce, length) == 0 && name[3 + length] == '-';
 }
 
+void ds_zk_nonce_in(const char *name, char nonce[17]) {
+    const char *begin = strncmp(name, "_c_", 3) == 0 ? name + 3 : name;
+    size_t length = strspn(begin, "0123456789abcdef");
+    nonce[0] = '\0';
+    if (length == 16) {
+        memcpy(nonce, begin, 16);
+        nonce[16] = '\0';
+    }
+}
+
 /* Where the server's number begins: ten digits, or a minus sign and at least nine. NULL: there is none. */
 static const char *number_of(const char *name, int32_t *number) {
     size_t length = strlen(name), digits = 0;

@@ -131,7 +131,7 @@ static void finish_busy(ds_zk_call *call, const char *holder) {
 
 /* `fresh`: it is only being entered, and what does not fit may still be refused. */
 static void tell_place(ds_zk_call *call, const ds_zk_answer *children, bool fresh) {
-    const ds_zk_node *node = own_node(call);
+    ds_zk_node *node = own_node(call);
     ds_zk_standing standing;
     ds_zk_stand(call->zookeeper->dialect, children, node != NULL ? node->name : NULL, &standing);
     if (!standing.there) {
@@ -140,6 +140,7 @@ static void tell_place(ds_zk_call *call, const ds_zk_answer *children, bool fres
         return;
     }
     call->token = node->czxid;
+    node->first = standing.ahead == NULL;
     if (standing.foreign != NULL && fresh) {
         remove_own(call, on_foreign_left);
     } else if (standing.foreign != NULL && standing.ahead != NULL) {

@@ -6,9 +6,10 @@
 #include <string.h>
 
 static void tell_place(ds_zk_call *call, const ds_zk_answer *children) {
-    const ds_zk_node *node = ds_zk_node_of(call->link, call->nonce);
+    ds_zk_node *node = ds_zk_node_of(call->link, call->nonce);
     ds_zk_standing standing;
     ds_zk_stand(call->zookeeper->dialect, children, node->name, &standing);
+    node->first = standing.there && standing.ahead == NULL;
     ds_reply reply = {.outcome = DS_OK, .place = DS_PLACE_HELD, .token = node->czxid};
     if (!standing.there) {
         /* Taken away by somebody the moment it was made; being in the queue is what the next look will deny. */

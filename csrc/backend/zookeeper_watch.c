@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OWN_DELAY_NS (50 * DS_MS) /* what stays shorter need not pay for it */
+#define OWN_DELAY_NS (50 * DS_MS) /* what is held for a shorter time need not pay for it */
+#define WAITING_NS (1 * DS_SECOND) /* ... and what waits for a shorter one */
 
 /* ---- telling ------------------------------------------------------------------------------------------------------ */
 
@@ -205,8 +206,22 @@ static void arm_single(ds_zk_watch *watch) {
     (void)ds_zk_arm(watch, watch->kind == DS_ZK_WATCH_OWN ? DS_ZK_GET : DS_ZK_CHILDREN, watch->full, on_single);
 }
 
+static bool only_waits(const ds_zk_watch *watch) {
+    char nonce[17];
+    ds_zk_nonce_in(strrchr(watch->full, '/') + 1, nonce);
+    const ds_zk_node *node = ds_zk_node_of(watch->link, nonce);
+    return node != NULL && !node->first;
+}
+
 static void on_delay(ds_timer *timer) {
-    arm_single(DS_CONTAINER_OF(timer, ds_zk_watch, delay));
+    ds_zk_watch *watch = DS_CONTAINER_OF(timer, ds_zk_watch, delay);
+    ds_world *world = watch->zookeeper->base.world;
+    int64_t now = ds_now(world);
+    if (only_waits(watch) && now - watch->began_ns < WAITING_NS) {
+        ds_timer_set(world, timer, now + OWN_DELAY_NS);
+    } else {
+        arm_single(watch);
+    }
 }
 
 static void heard_single(ds_zk_watch *watch) {
@@ -375,7 +390,8 @@ bool ds_zk_watch_on(ds_backend *backend, ds_watch *owner, const ds_watch_spec *s
     } else if (watch->kind == DS_ZK_WATCH_TREE) {
         ds_zk_tree_arm(watch);
     } else if (watch->kind == DS_ZK_WATCH_OWN) {
-        ds_timer_set(backend->world, &watch->delay, ds_now(backend->world) + OWN_DELAY_NS);
+        watch->began_ns = ds_now(backend->world);
+        ds_timer_set(backend->world, &watch->delay, watch->began_ns + OWN_DELAY_NS);
     } else {
         arm_single(watch);
     }

@@ -116,7 +116,7 @@ describe("behind a connection that breaks", function()
   it("close with calls under way is over in close_timeout, also when the server has stopped reading", function()
     for _, how in ipairs { "deaf", "stopped" } do
       local d = open { close_timeout = 1, ttl = 30 }
-      local lock = ok(d:lock "x":acquire())
+      local lock = ok(d:lock(how):acquire())
       ok(lock:put("warm", "x"))
       if how == "deaf" then proxy:tell "deaf 1" else bench.server:pause() end
       -- Enough to fill every buffer on the way.
