@@ -23,15 +23,15 @@ static void on_pinged(ds_zk_call *call, const ds_zk_answer *answer) {
         return;
     }
     if (answer->code == DS_ZK_NO_NODE) {
-        ds_error_set(&call->error, DSYNC_CONFIG,
-                     "zookeeper: the chroot \"%s\" does not exist: create it (zkCli.sh create %s) or leave it out of the URL",
-                     zookeeper->chroot, zookeeper->chroot);
+        ds_error_set(
+            &call->error, DSYNC_CONFIG,
+            "zookeeper: the chroot \"%s\" does not exist: create it (zkCli.sh create %s) or leave it out of the URL",
+            zookeeper->chroot, zookeeper->chroot);
         ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_CONFIG, .message = call->error.message};
         ds_zk_finish(call, &reply);
         return;
     }
-    snprintf(zookeeper->text, sizeof(zookeeper->text), "ZooKeeper at %s",
-             zookeeper->driver->server(call->link->zk));
+    snprintf(zookeeper->text, sizeof(zookeeper->text), "ZooKeeper at %s", zookeeper->driver->server(call->link->zk));
     ds_reply reply = {.outcome = DS_OK, .place = DS_PLACE_DONE, .server = zookeeper->text};
     ds_zk_finish(call, &reply);
 }
@@ -221,10 +221,11 @@ static bool check_digest(const settings *s, const ds_backend_config *config, dsy
     }
     for (size_t i = 0; i < config->endpoint_count; i++) {
         if (!config->options->allow_plaintext_credentials && !ds_url_is_loopback(config->endpoints[i])) {
-            ds_error_set(error, DSYNC_CONFIG,
-                         "zookeeper.digest would cross the network unencrypted to %s: set allow_plaintext_credentials = "
-                         "true if that network is trusted",
-                         config->endpoints[i]);
+            ds_error_set(
+                error, DSYNC_CONFIG,
+                "zookeeper.digest would cross the network unencrypted to %s: set allow_plaintext_credentials = "
+                "true if that network is trusted",
+                config->endpoints[i]);
             return false;
         }
     }
@@ -238,8 +239,9 @@ static bool check_others(const dsync_options *o, dsync_error *error) {
         return false;
     }
     if (o->tls_ca != NULL || o->tls_cert != NULL || o->tls_server_name != NULL || o->tls_insecure_skip_verify) {
-        ds_error_set(error, DSYNC_UNSUPPORTED,
-                     "tls = {...}: the ZooKeeper client library is built without TLS; use a tunnel (stunnel, WireGuard)");
+        ds_error_set(
+            error, DSYNC_UNSUPPORTED,
+            "tls = {...}: the ZooKeeper client library is built without TLS; use a tunnel (stunnel, WireGuard)");
         return false;
     }
     if (o->max_value > LARGEST_VALUE) {

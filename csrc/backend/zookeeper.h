@@ -51,7 +51,7 @@ typedef enum ds_zk_sort {
 } ds_zk_sort;
 
 void ds_zk_path(const ds_zookeeper *zookeeper, ds_buf *out, const char *key); /* as the server knows it; clears `out` */
-void ds_zk_add_plain(ds_buf *out, const char *name); /* a child's name as the core calls it */
+void ds_zk_add_plain(ds_buf *out, const char *name);                          /* a child's name as the core calls it */
 void ds_zk_session_key(ds_buf *out, const ds_lease *lease);
 /* "/path/_c_<nonce>-lock-", to which the server adds a number. */
 void ds_zk_entry_path(const ds_zookeeper *zookeeper, ds_buf *out, const ds_entry *entry);
@@ -114,9 +114,9 @@ static inline ds_zk_link *ds_zk_link_of(const ds_lease *lease) {
 }
 /* Takes it out of use; closed from the loop, soon. Calls on it must be over. */
 void ds_zk_retire(ds_zk_link *link, bool orderly);
-void ds_zk_drop(ds_zk_link *link);         /* nobody answers there: the next server */
-void ds_zk_links_free(ds_zookeeper *zookeeper); /* at once */
-void ds_zk_look_again(ds_zk_link *link);   /* soon: something was handed over */
+void ds_zk_drop(ds_zk_link *link);                                    /* nobody answers there: the next server */
+void ds_zk_links_free(ds_zookeeper *zookeeper);                       /* at once */
+void ds_zk_look_again(ds_zk_link *link);                              /* soon: something was handed over */
 ds_zk_node *ds_zk_node_of(const ds_zk_link *link, const char *nonce); /* or NULL */
 bool ds_zk_node_asked(ds_zk_link *link, const char *nonce);           /* false: out of memory */
 bool ds_zk_node_is(ds_zk_link *link, const char *nonce, const char *full, int64_t czxid); /* the same */
@@ -144,7 +144,7 @@ struct ds_zk_call {
     void (*begin)(ds_zk_call *call);
     ds_zk_slot slots[DS_ZK_SLOTS];
     ds_zk_slot *answering; /* whose `then` runs */
-    unsigned pending; /* answers to come */
+    unsigned pending;      /* answers to come */
     bool begun, wrote, closing;
     int64_t begun_ns;
     ds_timer deadline;
@@ -190,7 +190,7 @@ void ds_zk_finish_lost(ds_zk_call *call, const char *why);
 void ds_zk_finish_later(ds_zk_call *call, ds_class outcome, dsync_code code, const char *message);
 /* Ends a call whose request failed in a way that the operation has no word for. */
 void ds_zk_fail(ds_zk_call *call, const ds_zk_answer *answer);
-bool ds_zk_no_memory(ds_zk_call *call); /* one of its buffers failed; the refusal is under way */
+bool ds_zk_no_memory(ds_zk_call *call);                   /* one of its buffers failed; the refusal is under way */
 void ds_zk_link_ended(ds_zk_link *link, const char *why); /* ends every call on a dead link */
 void ds_zk_begin_waiting(ds_zk_link *link);
 void ds_zk_answered(ds_zk_call *call); /* one answer less to come; may free it */
@@ -284,7 +284,8 @@ struct ds_zk_arming {
 };
 
 void ds_zk_watch_say(ds_zk_watch *watch, ds_watch_kind kind, const char *value, size_t size);
-void ds_zk_watch_end(ds_zk_watch *watch, ds_class outcome, const char *why); /* told from the loop; harmless when ended */
+void ds_zk_watch_end(ds_zk_watch *watch, ds_class outcome,
+                     const char *why); /* told from the loop; harmless when ended */
 /* Sends a request that watches `path`. False: the watch has ended for it. */
 bool ds_zk_arm(ds_zk_watch *watch, ds_zk_kind kind, const char *path,
                void (*done)(ds_zk_arming *arming, const ds_zk_answer *answer));

@@ -172,7 +172,8 @@ static void explain(ds_zk_call *call, dsync_code code, const char *why) {
         ds_error_set(&call->error, code, "zookeeper at %s: %s (%s)", server[0] != '\0' ? server : zookeeper->hosts.text,
                      why, ds_show(&shown, call->full.data, call->full.size));
     } else {
-        ds_error_set(&call->error, code, "zookeeper at %s: %s", server[0] != '\0' ? server : zookeeper->hosts.text, why);
+        ds_error_set(&call->error, code, "zookeeper at %s: %s", server[0] != '\0' ? server : zookeeper->hosts.text,
+                     why);
     }
 }
 
@@ -193,9 +194,9 @@ static void on_deadline(ds_timer *timer) {
     bool silent = call->begun && call->pending > 0 && link->heard_ns <= call->begun_ns && link->life == DS_ZK_UP;
     const char *problem = link->zk == NULL ? call->zookeeper->hosts.problem : "";
     explain(call, DSYNC_UNAVAILABLE,
-            call->begun           ? "no answer in time"
+            call->begun          ? "no answer in time"
             : problem[0] != '\0' ? problem
-                                  : "no server can be reached");
+                                 : "no server can be reached");
     ds_reply reply = {.outcome = call->wrote ? DS_AMBIGUOUS : DS_NOT_EXECUTED, .message = call->error.message};
     if (silent) {
         ds_zk_drop(link);

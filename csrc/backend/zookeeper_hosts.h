@@ -21,9 +21,9 @@ struct ds_zk_hosts {
     ds_zk_host *list;
     size_t count, asking;
     int64_t asked_ns;
-    char *text;      /* "h1:2181, h2:2181", for messages */
+    char *text;       /* "h1:2181, h2:2181", for messages */
     char problem[96]; /* of the last look-up that failed */
-    ds_list waiters; /* ds_zk_hosts_waiter.node */
+    ds_list waiters;  /* ds_zk_hosts_waiter.node */
 };
 
 /* Who waits until there is an address. Embedded in its owner; initialise `node` with ds_list_init. */

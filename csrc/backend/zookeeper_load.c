@@ -54,7 +54,8 @@ static const ds_zk_driver *find_driver(dsync_error *error) {
     if (module == NULL) {
         const char *why = dlerror();
         ds_error_set(error, DSYNC_UNSUPPORTED,
-                     "zookeeper:// needs the module " MODULE " (%s): install libzookeeper-st-dev and build dsync again, or "
+                     "zookeeper:// needs the module " MODULE
+                     " (%s): install libzookeeper-st-dev and build dsync again, or "
                      "install the package that holds the module",
                      why != NULL ? why : "not found");
         return NULL;

@@ -17,9 +17,10 @@ static void on_chroot(ds_zk_call *call, const ds_zk_answer *answer) {
     }
     if (answer->code == DS_ZK_NO_NODE) {
         const char *chroot = call->zookeeper->chroot;
-        ds_error_set(&call->error, DSYNC_CONFIG,
-                     "zookeeper: the chroot \"%s\" does not exist: create it (zkCli.sh create %s) or leave it out of the URL",
-                     chroot, chroot);
+        ds_error_set(
+            &call->error, DSYNC_CONFIG,
+            "zookeeper: the chroot \"%s\" does not exist: create it (zkCli.sh create %s) or leave it out of the URL",
+            chroot, chroot);
         ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_CONFIG, .message = call->error.message};
         ds_zk_finish(call, &reply);
     } else if (answer->code == DS_ZK_OK) {

@@ -64,10 +64,11 @@ static void remove_own(ds_zk_call *call, ds_zk_then then) {
 
 static void refuse_foreign(ds_zk_call *call) {
     bool kazoo = call->zookeeper->dialect == DS_ZK_KAZOO;
-    ds_error_set(&call->error, DSYNC_CONFIG,
-                 "zookeeper: \"%s\" holds entries of %s, with which a lock in the dialect of %s is not exclusive: open with "
-                 "zookeeper = {dialect = \"%s\"} or use another path",
-                 call->path.data, kazoo ? "Curator" : "kazoo", kazoo ? "kazoo" : "Curator", kazoo ? "curator" : "kazoo");
+    ds_error_set(
+        &call->error, DSYNC_CONFIG,
+        "zookeeper: \"%s\" holds entries of %s, with which a lock in the dialect of %s is not exclusive: open with "
+        "zookeeper = {dialect = \"%s\"} or use another path",
+        call->path.data, kazoo ? "Curator" : "kazoo", kazoo ? "kazoo" : "Curator", kazoo ? "curator" : "kazoo");
     ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_CONFIG, .message = call->error.message};
     ds_zk_finish(call, &reply);
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OWN_DELAY_NS (50 * DS_MS) /* what is held for a shorter time need not pay for it */
+#define OWN_DELAY_NS (50 * DS_MS)  /* what is held for a shorter time need not pay for it */
 #define WAITING_NS (1 * DS_SECOND) /* ... and what waits for a shorter one */
 
 /* ---- telling ------------------------------------------------------------------------------------------------------ */

@@ -315,8 +315,8 @@ static void zk_interest(ds_zk *zk, ds_zk_interest *out) {
         out->wait_ms = out->wait_ms > 1 && out->wait_ms < AGAIN_MS ? out->wait_ms : AGAIN_MS;
     }
     if (fd >= 0) {
-        out->want = ((interest & ZOOKEEPER_READ) != 0 ? DS_FD_READ : 0) |
-                    ((interest & ZOOKEEPER_WRITE) != 0 ? DS_FD_WRITE : 0);
+        out->want =
+            ((interest & ZOOKEEPER_READ) != 0 ? DS_FD_READ : 0) | ((interest & ZOOKEEPER_WRITE) != 0 ? DS_FD_WRITE : 0);
         if (fd != zk->fd) {
             (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         }

@@ -147,8 +147,8 @@ int ds_http_on_send(void *http, char *ip, char *local_ip, int port, int local_po
 int ds_http_on_trace(CURL *easy, curl_infotype kind, char *data, size_t size, void *http);
 
 /* http_duplex.c */
-bool ds_http_duplex_begin(ds_http *http); /* false: out of memory */
-void ds_http_duplex_end(ds_http *http);   /* harmless for others */
+bool ds_http_duplex_begin(ds_http *http);                      /* false: out of memory */
+void ds_http_duplex_end(ds_http *http);                        /* harmless for others */
 bool ds_http_watch_room(ds_http_client *client, size_t count); /* for so many in `watched`; false: out of memory */
 void ds_http_duplex_resume(ds_http_client *client);
 void ds_http_duplex_connected(ds_http *http, int local_port);

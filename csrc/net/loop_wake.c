@@ -171,8 +171,7 @@ void ds_loop_rest(ds_loop *loop, ds_rest rest, int64_t until_ns) {
 void ds_loop_rearm(ds_loop *loop) {
     bool wake = loop->rest == DS_REST_LONG;
     if (loop->rest == DS_REST_IDLE) {
-        wake = loop->finishing || ds_loop_network(loop) ||
-               ds_timers_next(&loop->timers) < loop->rest_until_ns;
+        wake = loop->finishing || ds_loop_network(loop) || ds_timers_next(&loop->timers) < loop->rest_until_ns;
     } else if (!wake) {
         return;
     }
