@@ -18,17 +18,8 @@ static void on_pinged(ds_zk_call *call, const ds_zk_answer *answer) {
     if (ds_zk_over(call)) {
         return;
     }
-    if (answer->code != DS_ZK_OK && answer->code != DS_ZK_NO_NODE) {
-        ds_zk_fail(call, answer);
-        return;
-    }
-    if (answer->code == DS_ZK_NO_NODE) {
-        ds_error_set(
-            &call->error, DSYNC_CONFIG,
-            "zookeeper: the chroot \"%s\" does not exist: create it (zkCli.sh create %s) or leave it out of the URL",
-            zookeeper->chroot, zookeeper->chroot);
-        ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_CONFIG, .message = call->error.message};
-        ds_zk_finish(call, &reply);
+    if (answer->code != DS_ZK_OK) {
+        ds_zk_check_chroot(call, answer);
         return;
     }
     snprintf(zookeeper->text, sizeof(zookeeper->text), "ZooKeeper at %s", zookeeper->driver->server(call->link->zk));

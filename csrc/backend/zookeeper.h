@@ -197,8 +197,12 @@ void ds_zk_answered(ds_zk_call *call); /* one answer less to come; may free it *
 void ds_zk_cancel(ds_backend *backend, ds_call *owner);
 const char *ds_zk_code_text(ds_zk_code code);
 
+/* ---- nodes above (zookeeper_parents.c) ---------------------------------------------------------------------------- */
+
 /* Makes everything above `full` (which begins with the chroot), then goes on with `then`; a missing chroot ends the call. */
-void ds_zk_make_parents(ds_zk_call *call, const char *full, void (*then)(ds_zk_call *call)); /* zookeeper_parents.c */
+void ds_zk_make_parents(ds_zk_call *call, const char *full, void (*then)(ds_zk_call *call));
+/* Ends a call that failed: a missing node means a missing chroot. */
+void ds_zk_check_chroot(ds_zk_call *call, const ds_zk_answer *answer);
 
 /* ---- operations (backend.h) -------------------------------------------------------------------------------------- */
 

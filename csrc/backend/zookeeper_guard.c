@@ -169,12 +169,12 @@ static void on_data(ds_zk_call *call, const ds_zk_answer *answer) {
     if (ds_zk_over(call)) {
         return;
     }
-    if (answer->code == DS_ZK_OK) {
-        ds_zk_finish_place(call, DS_PLACE_DONE);
-    } else if (answer->code == DS_ZK_NO_NODE && answer->failed_at == 0) {
+    bool guarded = answer->code == DS_ZK_NO_NODE && answer->failed_at == 0;
+    bool removed = answer->code == DS_ZK_NO_NODE && call->write == DS_WRITE_DELETE; /* by somebody: nothing to delete */
+    if (guarded) {
         ds_zk_finish_place(call, DS_PLACE_GONE);
-    } else if (answer->code == DS_ZK_NO_NODE && call->write == DS_WRITE_DELETE) {
-        ds_zk_finish_place(call, DS_PLACE_DONE); /* and the guard was passed */
+    } else if (answer->code == DS_ZK_OK || removed) {
+        ds_zk_finish_place(call, DS_PLACE_DONE);
     } else if (answer->code == DS_ZK_NO_NODE && call->tries++ < TRIES && !call->created) {
         call->created = true; /* not there yet: made, not changed */
         write_data(call);

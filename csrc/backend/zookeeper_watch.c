@@ -28,11 +28,9 @@ static void leave_link(ds_zk_watch *watch) {
     }
     ds_zk_watch *first = ds_map_get(&link->watched, watch->full);
     if (first == watch) {
-        first = watch->same;
-        if (first == NULL) {
+        /* Replacing needs no memory. */
+        if (watch->same == NULL || !ds_map_put(&link->watched, watch->full, watch->same)) {
             (void)ds_map_remove(&link->watched, watch->full);
-        } else if (!ds_map_put(&link->watched, watch->full, first)) {
-            (void)ds_map_remove(&link->watched, watch->full); /* cannot be: it replaces */
         }
         return;
     }

@@ -1,4 +1,4 @@
--- Real ZooKeeper servers for tests: one or an ensemble of three, on free loopback ports, with data in memory where possible.
+-- Real ZooKeeper servers for tests: one or an ensemble of three, on free loopback ports, data in memory where possible.
 --
 --   local server = zookeeper.start { nodes = 3, tick = 500 }
 --   dsync.open(server.url, server.options)
@@ -126,7 +126,7 @@ local function try(self)
   return true
 end
 
--- settings: nodes, tick (ms), container_check (ms). Returns nil and a message when there is no ZooKeeper on this machine.
+-- settings: nodes, tick (ms), container_check (ms). nil and a message: there is no ZooKeeper on this machine.
 function zookeeper.start(settings)
   if not zookeeper.find() then return nil, "no ZooKeeper on this machine" end
   local self = setmetatable({ version = "", settings = settings or {}, options = {} }, server)

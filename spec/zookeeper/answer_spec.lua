@@ -1,4 +1,4 @@
--- Answers that do not come: every request that changes something is executed once, whether its answer arrives or not, and
+-- Answers that do not come: every request that changes something is executed once, whether its answer comes or not, and
 -- nothing hangs on a server that has stopped listening.
 local suite = require "spec.support.suite"
 local tools = require "spec.support.suite_zookeeper"

@@ -80,8 +80,8 @@ describe("sixteen processes", function()
       ("turns from %d to %d"):format(counts[1], counts[#counts]))
     local signs_of_life = PROCESSES * (math.ceil(SECONDS / (TTL / 4)) + 1)
     local per_turn = (received_after - received - signs_of_life) / #turns
-    print(("%d processes, %g s: %d turns, %d to %d each; %.2f packets received and %.2f sent for each"):format(PROCESSES,
-      SECONDS, #turns, counts[1], counts[#counts], per_turn, (sent_after - sent) / #turns))
+    print(("%d processes, %g s: %d turns, %d to %d each; %.2f packets received and %.2f sent for each"):format(
+      PROCESSES, SECONDS, #turns, counts[1], counts[#counts], per_turn, (sent_after - sent) / #turns))
     -- Rounded: a machine that pauses makes waiters look after their own nodes.
     assert.is_true(math.floor(per_turn * 10 + 0.5) / 10 <= PACKETS_PER_HANDOFF, per_turn .. " packets for each handoff")
   end)

@@ -1,10 +1,10 @@
--- What ZooKeeper takes away, and what only looks like it: nodes deleted, sessions expired, connections and servers lost.
+-- What ZooKeeper takes away, and what only looks like it: deleted nodes, expired sessions, lost connections, no servers.
 local suite = require "spec.support.suite"
 local tools = require "spec.support.suite_zookeeper"
 local child = require "spec.support.suite_child"
 local dsync, ok, fails = suite.dsync, suite.ok, suite.fails
 
--- What the watch owes us: the median of 20 notices. (It takes a few milliseconds; a single one may meet a busy machine.)
+-- What the watch owes us: the median of 20 notices. (It takes some milliseconds; a single one may meet a busy machine.)
 local NOTICE_S = 0.100
 
 describe("on ZooKeeper", function()

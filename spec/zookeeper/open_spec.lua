@@ -110,7 +110,8 @@ describe("zookeeper://", function()
     refuses("unsupported", { tls = { ca = "/etc/ssl/certs/ca-certificates.crt" } }, "TLS")
     refuses("config", { max_value = 2000000 }, "max_value")
     refuses("config", { zookeeper = { digest = "me:secret" } }, "allow_plaintext_credentials", "zookeeper://192.0.2.1")
-    ok(open("zookeeper://192.0.2.1", { zookeeper = { digest = "me:secret" }, allow_plaintext_credentials = true })):close()
+    local trusted = { zookeeper = { digest = "me:secret" }, allow_plaintext_credentials = true }
+    ok(open("zookeeper://192.0.2.1", trusted)):close()
     suite.raises("dialekt", dsync.open, url, { zookeeper = { dialekt = "kazoo" } })
   end)
 
