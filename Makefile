@@ -83,7 +83,7 @@ zookeeper_module = $(if $(zookeeper_found),$(1)/libdsync-zookeeper.so)
 all: lib lua
 lib: build/libdsync.a build/libdsync.so $(call zookeeper_module,build)
 lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/$(call lua_program,$(v))/dsync/process.so \
-  build/libdsync-$(call lua_program,$(v)).a) $(call zookeeper_module,build)
+  build/libdsync-$(call lua_program,$(v)).a $(call zookeeper_module,build/$(call lua_program,$(v))/dsync))
 
 # $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE): the whole build once more in DIR, with other flags, from SOURCE or csrc.
 define variant
@@ -150,6 +150,10 @@ $(1)/$(call lua_program,$(4))/dsync/process.so: $$(command_sources:csrc/command/
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(shared_flags) $(3) -Wl,--version-script=csrc/lua/exports.map -o $$@ $$(filter-out %.map,$$^) $$(LDFLAGS)
 
+$(1)/$(call lua_program,$(4))/dsync/libdsync-zookeeper.so: $(1)/libdsync-zookeeper.so
+	@mkdir -p $$(@D)
+	$$(Q)cp $$< $$@
+
 # The module for hosts that link it in.
 $(1)/libdsync-$(call lua_program,$(4)).a: $$(module_sources:csrc/lua/%.c=$(1)/$(call lua_program,$(4))/obj/%.o)
 	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
@@ -214,7 +218,8 @@ test: all test-programs examples
 	@JOBS=$(JOBS) script/lib/suite
 
 host_checked := $(foreach d,build build/asan build/tsan,$(host_sources:spec/host/%.c=$(d)/$(call lua_program,$(check_lua))/host/%))
-san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(host_checked) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
+san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(host_checked) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so \
+  $(call zookeeper_module,$(d)/$(call lua_program,$(check_lua))/dsync))
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
 # Under nginx: SERVER=etcd-3.5, SECONDS, RELOADS and REQUESTS change what is done.
@@ -292,8 +297,9 @@ strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(foreach v,$(luas),$(module_sources:csrc/lua/%.c=build/strict/$(call lua_program,$(v))/obj/%.o)) \
   $(foreach v,$(luas),$(command_sources:csrc/command/%.c=build/strict/$(call lua_program,$(v))/command/%.o)) \
   $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
-    $(local_sources) $(local_helpers))
-tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources))
+    $(local_sources) $(local_helpers)) $(call zookeeper_module,build/strict)
+tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources) \
+  $(if $(zookeeper_found),csrc/module/zookeeper.c))
 
 lint: $(strict_objects) $(tidy_stamps)
 	@$(LUACHECK) -q $(wildcard lua spec examples bench script/lib/campaign fuzz failing) bin/dsync

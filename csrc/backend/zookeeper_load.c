@@ -1,6 +1,5 @@
 /* zookeeper_load.c: see zookeeper_load.h. The module lies beside the file that this code is in (the Lua module, the shared
- * library, a program that has dsync linked in), in the folder dsync below it or above it, or where the system looks for
- * libraries. Nothing the environment says is believed.
+ * library, a program that has dsync linked in), in the folder dsync below that, or where the system looks for libraries. Nothing the environment says is believed.
  */
 #include "zookeeper_load.h"
 
@@ -40,7 +39,7 @@ static void *find_module(void) {
         const char *file = whole != NULL ? whole : self.dli_fname;
         const char *slash = strrchr(file, '/');
         size_t length = slash != NULL ? (size_t)(slash - file) + 1 : 0;
-        static const char *const below[] = {"", "dsync/", "../", "../../"};
+        static const char *const below[] = {"", "dsync/"};
         for (size_t i = 0; i < DS_COUNT(below) && module == NULL && length > 0; i++) {
             module = try_path(file, length, below[i]);
         }
