@@ -1,4 +1,4 @@
--- What ZooKeeper takes away, and what only looks like it: deleted nodes, expired sessions, lost connections, no servers.
+-- What ZooKeeper takes away, and what only looks like it: deleted nodes, expired sessions, lost connections.
 local suite = require "spec.support.suite"
 local tools = require "spec.support.suite_zookeeper"
 local child = require "spec.support.suite_child"
