@@ -187,10 +187,29 @@ void ds_zk_fail(ds_zk_call *call, const ds_zk_answer *answer) {
 
 /* ---- time --------------------------------------------------------------------------------------------------------- */
 
+/* What has arrived while this process was kept from running is not late. True: the call has ended by it. */
+static bool ended_meanwhile(ds_zk_call *call) {
+    ds_zk_link *link = call->link;
+    if (link->life != DS_ZK_UP || call->pending == 0) {
+        return false;
+    }
+    call->pending++; /* lives through this */
+    link->zookeeper->driver->drive(link->zk, DS_FD_READ);
+    call->pending--;
+    if (call->owner != NULL) {
+        return false;
+    }
+    ds_zk_answered(call);
+    return true;
+}
+
 /* The answer did not come. Where nothing at all has come since, the connection is of no use either. */
 static void on_deadline(ds_timer *timer) {
     ds_zk_call *call = DS_CONTAINER_OF(timer, ds_zk_call, deadline);
     ds_zk_link *link = call->link;
+    if (ended_meanwhile(call)) {
+        return;
+    }
     bool silent = call->begun && call->pending > 0 && link->heard_ns <= call->begun_ns && link->life == DS_ZK_UP;
     const char *problem = link->zk == NULL ? call->zookeeper->hosts.problem : "";
     explain(call, DSYNC_UNAVAILABLE,

@@ -134,7 +134,7 @@ typedef struct ds_zk_driver {
     void (*close)(ds_zk *zk, bool orderly);
     /* DS_ZK_OK: op->done will come. Else nothing was sent and it will not. Strings are copied. Only when connected. */
     ds_zk_code (*submit)(ds_zk *zk, const ds_zk_request *request, ds_zk_op *op);
-    void (*drive)(ds_zk *zk, unsigned ready);
+    void (*drive)(ds_zk *zk, unsigned ready);         /* takes what has come; harmless when nothing has */
     void (*interest)(ds_zk *zk, ds_zk_interest *out); /* may call back, as drive */
     void (*drop)(ds_zk *zk);                          /* breaks the connection: another server is tried */
     ds_zk_state (*state)(const ds_zk *zk);

@@ -18,6 +18,7 @@
 #include <zookeeper/zookeeper.h>
 
 #define NAME_MAX_SIZE 4096
+#define PACKETS_AT_ONCE 256
 
 struct ds_zk {
     zhandle_t *handle;
@@ -325,10 +326,18 @@ static void zk_interest(ds_zk *zk, ds_zk_interest *out) {
     zk->want = out->want;
 }
 
+static bool is_ready(const ds_zk *zk, short events) {
+    struct pollfd look = {.fd = zk->fd, .events = events};
+    return zk->fd >= 0 && poll(&look, 1, 0) == 1 && (look.revents & events) != 0 &&
+           (look.revents & (POLLERR | POLLHUP | POLLNVAL)) == 0;
+}
+
 static void zk_drive(ds_zk *zk, unsigned ready) {
     int events = ((ready & DS_FD_READ) != 0 ? ZOOKEEPER_READ : 0) | ((ready & DS_FD_WRITE) != 0 ? ZOOKEEPER_WRITE : 0);
-    if (events != 0) {
+    /* The library takes one packet at a time. */
+    for (int i = 0; i < PACKETS_AT_ONCE && events != 0; i++) {
         (void)zookeeper_process(zk->handle, events);
+        events = zoo_state(zk->handle) == ZOO_CONNECTED_STATE && is_ready(zk, POLLIN) ? ZOOKEEPER_READ : 0;
     }
 }
 
@@ -339,9 +348,7 @@ static void zk_drop(ds_zk *zk) {
 }
 
 static bool writable(const ds_zk *zk) {
-    struct pollfd look = {.fd = zk->fd, .events = POLLOUT};
-    return zk->fd >= 0 && (zk->want & DS_FD_WRITE) == 0 && poll(&look, 1, 0) == 1 &&
-           (look.revents & (POLLERR | POLLHUP | POLLNVAL)) == 0;
+    return (zk->want & DS_FD_WRITE) == 0 && is_ready(zk, POLLOUT);
 }
 
 static ds_zk_state zk_state(const ds_zk *zk) {
