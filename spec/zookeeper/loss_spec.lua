@@ -82,6 +82,7 @@ describe("on ZooKeeper", function()
     proxy:tell "cut"
     suite.eventually("suspicion", function() return lock:state() == "suspect" end)
     assert.is_true(lock:held())
+    assert.is_true(lock:valid_for() > 2.6, "only suspected when a renewal was overdue: " .. lock:valid_for())
     suite.pause(0.5)
     assert.is_true(lock:held())
     proxy:tell "refuse 0"
