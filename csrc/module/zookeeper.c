@@ -24,6 +24,7 @@ struct ds_zk {
     zhandle_t *handle;
     ds_zk_listener *listener;
     bool creator_only;
+    int state;     /* as the last event said: the library tells before it takes note itself */
     int fd;        /* the last one seen */
     unsigned want; /* ... and what for */
 };
@@ -234,12 +235,12 @@ static int submit_multi(ds_zk *zk, const ds_zk_request *request, ds_zk_op *op) {
 
 static void on_event(zhandle_t *handle, int type, int state, const char *path, void *context) {
     ds_zk *zk = (ds_zk *)(uintptr_t)zoo_get_context(handle);
-    (void)state;
     (void)context;
     if (zk == NULL || zk->listener == NULL) {
         return;
     }
     if (type == ZOO_SESSION_EVENT) {
+        zk->state = state;
         zk->listener->on_state(zk->listener);
     } else if (type == ZOO_CREATED_EVENT) {
         zk->listener->on_watch(zk->listener, DS_ZK_CREATED, path);
@@ -352,14 +353,13 @@ static bool writable(const ds_zk *zk) {
 }
 
 static ds_zk_state zk_state(const ds_zk *zk) {
-    int state = zoo_state(zk->handle);
-    if (state == ZOO_CONNECTED_STATE) {
+    if (zk->state == ZOO_CONNECTED_STATE) {
         return DS_ZK_CONNECTED;
     }
-    if (state == ZOO_EXPIRED_SESSION_STATE) {
+    if (zk->state == ZOO_EXPIRED_SESSION_STATE) {
         return DS_ZK_GONE;
     }
-    return state == ZOO_AUTH_FAILED_STATE ? DS_ZK_DENIED : DS_ZK_CONNECTING;
+    return zk->state == ZOO_AUTH_FAILED_STATE ? DS_ZK_DENIED : DS_ZK_CONNECTING;
 }
 
 /* The library writes what is left to be sent and waits for the socket up to three seconds: not if it is dead. */
