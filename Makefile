@@ -64,7 +64,7 @@ lua_program = $(if $(filter luajit,$(1)),luajit,lua$(1))
 # ---- how to compile ---------------------------------------------------------------------------------------------------
 
 dependency_flags := $(shell $(PKG_CONFIG) --cflags libcurl libcjson sqlite3 2>/dev/null)
-dependency_libs := $(shell $(PKG_CONFIG) --libs libcurl libcjson sqlite3 2>/dev/null) -lpthread
+dependency_libs := $(shell $(PKG_CONFIG) --libs libcurl libcjson sqlite3 2>/dev/null) -lpthread -ldl
 warnings = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror=vla \
   -Werror=implicit-function-declaration
 base_flags = -std=c11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden -fno-common -MMD -MP $(warnings) $(dependency_flags)
@@ -73,11 +73,17 @@ link_flags = -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 # The library's thread may outlive the last reference to it: it must never be unmapped.
 shared_flags = -shared $(link_flags) -Wl,-z,nodelete -Wl,--as-needed
 
+# zookeeper:// needs a module of its own, made where the single-threaded libzookeeper (libzookeeper-st-dev) is. It is linked
+# in, its symbols hidden.
+zookeeper_found := $(shell echo 'int main(void) { return zoo_state(0); }' | \
+  $(CC) -include zookeeper/zookeeper.h -x c - -o /dev/null -l:libzookeeper_st.a 2>/dev/null && echo yes)
+zookeeper_module = $(if $(zookeeper_found),$(1)/libdsync-zookeeper.so)
+
 .PHONY: all lib lua unit contract host local-tests sim test test-programs check san lint rockspec format install examples clean
 all: lib lua
-lib: build/libdsync.a build/libdsync.so
+lib: build/libdsync.a build/libdsync.so $(call zookeeper_module,build)
 lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/$(call lua_program,$(v))/dsync/process.so \
-  build/libdsync-$(call lua_program,$(v)).a)
+  build/libdsync-$(call lua_program,$(v)).a $(call zookeeper_module,build/$(call lua_program,$(v))/dsync))
 
 # $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE): the whole build once more in DIR, with other flags, from SOURCE or csrc.
 define variant
@@ -97,6 +103,11 @@ $(1)/libdsync.a: $$(objects_$(1))
 $(1)/libdsync.so: $$(objects_$(1)) csrc/exports.map
 	$$(Q)$$(CC) $$(shared_flags) $(4) $(3) -Wl,--version-script=csrc/exports.map -Wl,-soname,libdsync.so.$$(SOVERSION) -o $$@ \
 	  $$(objects_$(1)) $$(dependency_libs) $$(LDFLAGS)
+
+$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/backend/zookeeper_seam.h csrc/core/world.h
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(filter-out -MMD -MP,$$(base_flags)) $(2) $$(CFLAGS) $$(shared_flags) $(3) -Wl,--exclude-libs,ALL -o $$@ $$< \
+	  -l:libzookeeper_st.a $$(LDFLAGS)
 
 $(1)/unit/%: $(1)/spec/unit/%.o $$(unit_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
 	@mkdir -p $$(@D)
@@ -138,6 +149,10 @@ $(1)/$(call lua_program,$(4))/command/%.o: csrc/command/%.c
 $(1)/$(call lua_program,$(4))/dsync/process.so: $$(command_sources:csrc/command/%.c=$(1)/$(call lua_program,$(4))/command/%.o) csrc/lua/exports.map
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(shared_flags) $(3) -Wl,--version-script=csrc/lua/exports.map -o $$@ $$(filter-out %.map,$$^) $$(LDFLAGS)
+
+$(1)/$(call lua_program,$(4))/dsync/libdsync-zookeeper.so: $(1)/libdsync-zookeeper.so
+	@mkdir -p $$(@D)
+	$$(Q)cp $$< $$@
 
 # The module for hosts that link it in.
 $(1)/libdsync-$(call lua_program,$(4)).a: $$(module_sources:csrc/lua/%.c=$(1)/$(call lua_program,$(4))/obj/%.o)
@@ -203,7 +218,8 @@ test: all test-programs examples
 	@JOBS=$(JOBS) script/lib/suite
 
 host_checked := $(foreach d,build build/asan build/tsan,$(host_sources:spec/host/%.c=$(d)/$(call lua_program,$(check_lua))/host/%))
-san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(host_checked) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
+san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(host_checked) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so \
+  $(call zookeeper_module,$(d)/$(call lua_program,$(check_lua))/dsync))
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
 # Under nginx: SERVER=etcd-3.5, SECONDS, RELOADS and REQUESTS change what is done.
@@ -281,8 +297,9 @@ strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(foreach v,$(luas),$(module_sources:csrc/lua/%.c=build/strict/$(call lua_program,$(v))/obj/%.o)) \
   $(foreach v,$(luas),$(command_sources:csrc/command/%.c=build/strict/$(call lua_program,$(v))/command/%.o)) \
   $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
-    $(local_sources) $(local_helpers))
-tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources))
+    $(local_sources) $(local_helpers)) $(call zookeeper_module,build/strict)
+tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources) \
+  $(if $(zookeeper_found),csrc/module/zookeeper.c))
 
 lint: $(strict_objects) $(tidy_stamps)
 	@$(LUACHECK) -q $(wildcard lua spec examples bench script/lib/campaign fuzz failing) bin/dsync
@@ -397,11 +414,14 @@ install: all
 	$(foreach v,$(luas),install -m 644 build/libdsync-$(call lua_program,$(v)).a $(DESTDIR)$(PREFIX)/lib/;)
 	install -m 755 build/libdsync.so $(DESTDIR)$(PREFIX)/lib/libdsync.so.$(SOVERSION)
 	ln -sf libdsync.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libdsync.so
+	$(if $(zookeeper_found),install -m 755 build/libdsync-zookeeper.so $(DESTDIR)$(PREFIX)/lib/)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' dsync.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/dsync.pc
 	$(foreach v,$(install_luas),$(foreach f,$(lua_files),install -D -m 644 $(f) \
 	  $(DESTDIR)$(PREFIX)/share/$(call lua_directory,$(v))/$(f:lua/%=%);))
 	$(foreach v,$(install_luas),install -D -m 755 build/$(call lua_program,$(v))/dsync/core.so \
 	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/core.so;)
+	$(if $(zookeeper_found),$(foreach v,$(install_luas),install -m 755 build/libdsync-zookeeper.so \
+	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/;))
 	$(foreach v,$(install_luas),install -D -m 755 build/$(call lua_program,$(v))/dsync/process.so \
 	  $(DESTDIR)$(PREFIX)/lib/$(call lua_directory,$(v))/dsync/process.so;)
 	install -d $(DESTDIR)$(PREFIX)/bin

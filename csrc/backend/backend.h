@@ -62,6 +62,7 @@ typedef struct ds_entry {
     const ds_lease *lease;
     const char *path;  /* the queue: full key without a trailing slash */
     char nonce[17];    /* 16 hex digits, random */
+    bool candidate;    /* of an election; else of a lock. Some stores' own recipes tell them apart by name */
     int64_t token;     /* create revision (or its like) once entered, 0 before */
     const char *value; /* what to write when entering */
     size_t value_size;
@@ -118,6 +119,7 @@ typedef enum ds_watch_kind {
     DS_WATCH_PUT,     /* key, value, token (create revision) */
     DS_WATCH_DELETED, /* key, and the last value where known */
     DS_WATCH_CHANGED, /* subtree: something is different, perhaps more than once; list to know what (some stores) */
+    DS_WATCH_DOUBT,   /* on a session's key: its connection is lost; renew at once, or believe it less */
     DS_WATCH_ENDED,   /* nothing more comes, the watch is off; `outcome` says why; changes may have been missed */
 } ds_watch_kind;
 
@@ -243,12 +245,14 @@ typedef struct ds_backend_config {
     const dsync_options *options; /* as the caller gave them, defaults filled in */
     const char *const *endpoints; /* normalised origins or the path of a local backend */
     size_t endpoint_count;
+    const char *root; /* zookeeper: the chroot, "" or "/app" */
     bool tls;
 } ds_backend_config;
 
 /* NULL with `error` filled on bad options or no memory. No I/O happens here. */
 ds_backend *ds_memory_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_local_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
+ds_backend *ds_zookeeper_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_etcd_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_consul_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 

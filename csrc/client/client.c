@@ -195,7 +195,8 @@ static ds_backend *make_backend(dsync_client *client, const ds_url *url, dsync_e
     case DS_SCHEME_CONSUL:
         return ds_consul_backend(world, &config, error);
     case DS_SCHEME_ZOOKEEPER:
-        break;
+        config.root = url->path;
+        return ds_zookeeper_backend(world, &config, error);
     }
     ds_error_set(error, DSYNC_UNSUPPORTED,
                  "this build of dsync has no backend for \"%s\": use local:, etcd://host:2379, consul://host:8500 or "

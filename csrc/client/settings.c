@@ -348,7 +348,8 @@ bool ds_settings_json(const ds_settings *settings, ds_buf *out) {
     add_tls(out, o);
     add_auth(out, o);
     for (size_t i = 0; i < o->setting_count; i++) {
-        add_text(out, o->settings[i].name, o->settings[i].value);
+        bool secret = strcmp(o->settings[i].name, "zookeeper.digest") == 0;
+        add_text(out, o->settings[i].name, secret ? "***" : o->settings[i].value);
     }
     ds_buf_add_char(out, '}');
     return !out->failed;

@@ -90,6 +90,7 @@ bool ds_entry_renew_identity(ds_contender *c) {
     }
     snprintf(c->entry.nonce, sizeof c->entry.nonce, "%016llx", (unsigned long long)ds_random64(world));
     c->entry.path = c->path;
+    c->entry.candidate = !c->shared;
     c->entry.lease = &c->user.session->lease;
     c->entry.token = 0;
     c->sent = false;

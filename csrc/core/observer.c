@@ -369,6 +369,8 @@ static void on_watch(ds_watch *watch, const ds_watch_event *event) {
             leave(observer);
         }
         break;
+    case DS_WATCH_DOUBT:
+        break;
     }
 }
 

@@ -23,6 +23,7 @@ void ds_session_finish(ds_session *session, const char *why); /* CLOSED; may fre
 void ds_session_begin_try(ds_session *session); /* the call that the state asks for */
 void ds_session_try_again(ds_timer *timer);
 void ds_session_deadline_fired(ds_timer *timer);
+void ds_session_doubt(ds_session *session, const char *why); /* suspect before its time, and renewed at once */
 
 /* session_users.c */
 void ds_session_tell(ds_session *session, ds_session_news news);

@@ -37,6 +37,23 @@ void ds_session_deadline_fired(ds_timer *timer) {
     set_deadline_timer(session);
 }
 
+void ds_session_doubt(ds_session *session, const char *why) {
+    if (!ds_session_usable(session)) {
+        return;
+    }
+    ds_world *world = session->engine->world;
+    if (session->call.impl == NULL) {
+        ds_timer_set(world, &session->renew_timer, ds_now(world));
+    }
+    if (session->state == DS_SESSION_LIVE) {
+        ds_session_move(session, DS_SESSION_SUSPECT, "connection lost");
+        set_deadline_timer(session);
+        ds_engine_notice(session->engine, "suspect", "session %s: %s", session->lease.id,
+                         why != NULL ? why : "its connection is lost");
+        ds_session_tell(session, DS_TELL_SUSPECT);
+    }
+}
+
 /* The request sent at trying_ns was confirmed: believe from then on. */
 static void confirmed(ds_session *session, int64_t granted_ms) {
     if (granted_ms > 0 && granted_ms != session->timing.ttl_ns / DS_MS) {

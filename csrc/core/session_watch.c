@@ -46,6 +46,8 @@ static void on_watch(ds_watch *watch, const ds_watch_event *event) {
     ds_session *session = DS_CONTAINER_OF(watch, ds_session, watch);
     if (event->kind == DS_WATCH_DELETED) {
         ds_session_lose(session, DSYNC_REASON_SESSION_LOST, "the server ended it");
+    } else if (event->kind == DS_WATCH_DOUBT) {
+        ds_session_doubt(session, event->message);
     } else if (event->kind == DS_WATCH_ENDED && ds_session_usable(session)) {
         /* Renewals go on meanwhile, and bring the watch back if this does not. */
         session->watched = false;

@@ -86,6 +86,19 @@ typedef struct ds_http_request {
 
 typedef struct ds_http ds_http; /* one request in flight */
 
+#define DS_FD_READ 1u
+#define DS_FD_WRITE 2u
+
+/* A descriptor of somebody else's making to look at beside the loop's own (ZooKeeper's library brings its socket).
+ * Embedded in its owner; initialise `node` with ds_list_init, set the rest. */
+typedef struct ds_fd ds_fd;
+struct ds_fd {
+    ds_list node;
+    int fd;
+    unsigned want;                             /* DS_FD_* */
+    void (*ready)(ds_fd *fd, unsigned events); /* what it wants, or has failed (all of it); may unwatch or change it */
+};
+
 typedef struct ds_world_ops {
     /* CLOCK_BOOTTIME in nanoseconds; negative: the clock failed, and nothing is held. */
     int64_t (*now)(ds_world *world);
@@ -106,6 +119,10 @@ typedef struct ds_world_ops {
     /* Takes back a task that was given to notify, while other threads may be notifying other tasks. NULL in a world that
      * has one thread only. */
     void (*take_back)(ds_world *world, ds_task *task);
+    /* Begins to look at a descriptor, or takes note of another `fd` or `want`. Owner's thread only. NULL, both, in a world
+     * without descriptors. */
+    void (*fd_watch)(ds_world *world, ds_fd *fd);
+    void (*fd_unwatch)(ds_world *world, ds_fd *fd); /* harmless when it is not watched; before it is closed */
 } ds_world_ops;
 
 struct ds_world {

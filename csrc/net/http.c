@@ -210,8 +210,25 @@ bool ds_http_busy(const ds_http_client *client) {
     return client->in_multi > 0;
 }
 
+bool ds_http_look_at(ds_http_client *client, const ds_list *fds) {
+    unsigned at = client->watched_count;
+    client->brought_count = 0;
+    for (const ds_list *node = fds->next; node != fds; node = node->next, at++) {
+        const ds_fd *fd = DS_LIST_ENTRY(node, const ds_fd, node);
+        if (!ds_http_watch_room(client, (size_t)at + 1)) {
+            return false;
+        }
+        int events = ((fd->want & DS_FD_READ) != 0 ? CURL_WAIT_POLLIN : 0) |
+                     ((fd->want & DS_FD_WRITE) != 0 ? CURL_WAIT_POLLOUT : 0);
+        client->watched[at] = (struct curl_waitfd){.fd = fd->fd, .events = (short)events};
+    }
+    client->brought_count = at - client->watched_count;
+    return true;
+}
+
 bool ds_http_poll(ds_http_client *client, int timeout_ms) {
-    CURLMcode result = curl_multi_poll(client->multi, client->watched, client->watched_count, timeout_ms, NULL);
+    CURLMcode result = curl_multi_poll(client->multi, client->watched, client->watched_count + client->brought_count,
+                                       timeout_ms, NULL);
     return result == CURLM_OK;
 }
 

@@ -20,6 +20,8 @@ bool ds_http_pending(const ds_http_client *client); /* is there something that d
 bool ds_http_busy(const ds_http_client *client);    /* is anything on the wire, so that somebody must poll? */
 /* Starts, cancels and resumes what was asked for, moves bytes, and reports what has ended. Sinks are called. */
 void ds_http_run(ds_http_client *client);
+/* Takes note of further descriptors (ds_fd.node) for the next ds_http_poll. False: out of memory. */
+bool ds_http_look_at(ds_http_client *client, const ds_list *fds);
 /* Without the mutex: sleeps until a socket is ready, ds_http_wake was called or the time is over. False: cannot poll. */
 bool ds_http_poll(ds_http_client *client, int timeout_ms);
 void ds_http_wake(ds_http_client *client); /* any thread */

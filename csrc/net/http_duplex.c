@@ -16,16 +16,24 @@
 
 #define UNHEARD_MAX 3u /* looks at bytes that libcurl leaves lying */
 
+bool ds_http_watch_room(ds_http_client *client, size_t count) {
+    if (count <= client->watched_capacity) {
+        return true;
+    }
+    size_t capacity = count + 3;
+    struct curl_waitfd *watched = ds_realloc(client->watched, capacity * sizeof(*watched));
+    if (watched == NULL) {
+        return false;
+    }
+    client->watched = watched;
+    client->watched_capacity = capacity;
+    return true;
+}
+
 bool ds_http_duplex_begin(ds_http *http) {
     ds_http_client *client = http->client;
-    if (client->duplex_count == client->watched_capacity) {
-        size_t capacity = client->watched_capacity + 4;
-        struct curl_waitfd *watched = ds_realloc(client->watched, capacity * sizeof(*watched));
-        if (watched == NULL) {
-            return false;
-        }
-        client->watched = watched;
-        client->watched_capacity = capacity;
+    if (!ds_http_watch_room(client, client->duplex_count + 1)) {
+        return false;
     }
     client->duplex_count++;
     ds_list_append(&client->duplexes, &http->duplex_node);

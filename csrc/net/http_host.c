@@ -1,154 +1,50 @@
-/* http_host.c: where origins are: names are looked up by threads of our own.
+/* http_host.c: where origins are: names are looked up by threads of our own (lookup.h).
  *
  * libcurl could do it, but it waits for its look-up thread when a request is given up, forgets an address that worked
  * when the name server is down, and leaves descriptors open for children. Here a look-up never holds anybody up who has
  * an address: the last good ones are used until better ones have come.
  */
 #include "http_internal.h"
-#include "loop_internal.h"
+#include "lookup.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define REFRESH_NS (60 * DS_SECOND)      /* an address older than this is looked up again, behind its use */
 #define SUSPECT_PAUSE_NS (1 * DS_SECOND) /* not more often than this when nobody answers there */
-#define ADDRESSES_MAX 16
 
-/* ---- the thread --------------------------------------------------------------------------------------------------- */
+/* ---- addresses ---------------------------------------------------------------------------------------------------- */
 
-/* Shared by the thread and the loop; whoever is second to be done with it frees it. */
-typedef struct ds_lookup {
-    pthread_mutex_t mutex;
-    ds_http_host *host; /* NULL: nobody waits any more */
-    bool ended;
-    char *name, *port;
-    ds_buf addresses; /* "name:port:address,address" */
-    int err;          /* of getaddrinfo */
-    ds_task task;
-} ds_lookup;
-
-static void lookup_free(ds_lookup *lookup) {
-    ds_buf_free(&lookup->addresses);
-    ds_free(lookup->name);
-    ds_free(lookup->port);
-    (void)pthread_mutex_destroy(&lookup->mutex);
-    ds_free(lookup);
-}
-
-static void add_address(ds_buf *out, const struct sockaddr *address, bool first) {
-    char text[INET6_ADDRSTRLEN] = "";
-    bool v6 = address->sa_family == AF_INET6;
-    const void *bytes = v6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
-                           : (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
-    if (inet_ntop(address->sa_family, bytes, text, sizeof(text)) != NULL) {
-        ds_buf_add_format(out, v6 ? "%s[%s]" : "%s%s", first ? "" : ",", text);
-    }
-}
-
-static void look_up(ds_lookup *lookup) {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *list = NULL;
-    lookup->err = getaddrinfo(lookup->name, NULL, &hints, &list);
-    if (lookup->err != 0) {
-        return;
-    }
-    ds_buf_add_format(&lookup->addresses, "%s:%s:", lookup->name, lookup->port);
-    int count = 0;
-    for (const struct addrinfo *item = list; item != NULL && count < ADDRESSES_MAX; item = item->ai_next) {
-        if (item->ai_family == AF_INET || item->ai_family == AF_INET6) {
-            add_address(&lookup->addresses, item->ai_addr, count++ == 0);
-        }
-    }
-    freeaddrinfo(list);
-    if (count == 0) {
-        lookup->err = EAI_NONAME;
-    } else if (lookup->addresses.failed) {
-        lookup->err = EAI_MEMORY;
-    }
-}
-
-static void *lookup_main(void *argument) {
-    ds_lookup *lookup = argument;
-    (void)pthread_setname_np(pthread_self(), "dsync-dns");
-    look_up(lookup);
-    pthread_mutex_lock(&lookup->mutex);
-    lookup->ended = true;
-    ds_http_host *host = lookup->host;
-    if (host != NULL) {
-        ds_world *world = host->client->world;
-        world->ops->notify(world, &lookup->task);
-    }
-    pthread_mutex_unlock(&lookup->mutex);
-    if (host == NULL) {
-        lookup_free(lookup);
-    }
-    return NULL;
-}
-
-/* ---- the loop's side ---------------------------------------------------------------------------------------------- */
-
-static void adopt(ds_http_host *host, ds_lookup *lookup) {
-    if (host->resolve.data != NULL && strcmp(host->resolve.data, lookup->addresses.data) == 0) {
+static void adopt(ds_http_host *host, const char *addresses) {
+    ds_buf text = DS_BUF_EMPTY;
+    ds_buf_add_format(&text, "%s:%s:%s", host->name, host->port, addresses);
+    bool known = host->resolve.data != NULL && !text.failed && strcmp(host->resolve.data, text.data) == 0;
+    if (text.failed || known) {
+        ds_buf_free(&text);
         return;
     }
     ds_free(host->resolve.data);
-    host->resolve.data = lookup->addresses.data;
+    host->resolve.data = text.data;
     host->resolve_news = true;
-    lookup->addresses = (ds_buf)DS_BUF_EMPTY;
 }
 
-static void lookup_ended(ds_task *task) {
-    ds_lookup *lookup = DS_CONTAINER_OF(task, ds_lookup, task);
-    pthread_mutex_lock(&lookup->mutex); /* the thread may not have let go yet */
-    ds_http_host *host = lookup->host;
-    pthread_mutex_unlock(&lookup->mutex);
+static void lookup_ended(void *context, const char *addresses, const char *problem) {
+    ds_http_host *host = context;
     host->lookup = NULL;
-    int err = lookup->err;
-    if (err == 0) {
-        adopt(host, lookup);
+    if (addresses != NULL) {
+        adopt(host, addresses);
+        problem = "out of memory";
     }
-    lookup_free(lookup);
     bool usable = host->resolve.data != NULL;
-    ds_http_host_ready(host->client, host, usable ? NULL : gai_strerror(err));
+    ds_http_host_ready(host->client, host, usable ? NULL : problem);
 }
 
 static bool begin_lookup(ds_http_client *client, ds_http_host *host) {
-    ds_lookup *lookup = ds_calloc(1, sizeof(*lookup));
-    if (lookup == NULL || pthread_mutex_init(&lookup->mutex, NULL) != 0) {
-        ds_free(lookup);
-        return false;
+    host->lookup = ds_lookup_begin(client->world, host->name, lookup_ended, host);
+    if (host->lookup != NULL) {
+        host->looked_ns = ds_now(client->world);
     }
-    lookup->host = host;
-    lookup->task.run = lookup_ended;
-    ds_list_init(&lookup->task.node);
-    lookup->name = ds_strdup(host->name);
-    lookup->port = ds_strdup(host->port);
-    pthread_t thread;
-    if (lookup->name == NULL || lookup->port == NULL || ds_thread_start(&thread, lookup_main, lookup) != 0) {
-        lookup_free(lookup);
-        return false;
-    }
-    host->lookup = lookup;
-    host->looked_ns = ds_now(client->world);
-    return true;
-}
-
-static void abandon_lookup(ds_http_host *host) {
-    ds_lookup *lookup = host->lookup;
-    if (lookup == NULL) {
-        return;
-    }
-    pthread_mutex_lock(&lookup->mutex);
-    bool ended = lookup->ended;
-    lookup->host = NULL;
-    pthread_mutex_unlock(&lookup->mutex);
-    if (ended) {
-        ds_take_back(host->client->world, &lookup->task);
-        lookup_free(lookup);
-    }
+    return host->lookup != NULL;
 }
 
 ds_http_address ds_http_host_look(ds_http_client *client, ds_http_host *host) {
@@ -173,7 +69,7 @@ void ds_http_host_suspect(ds_http_client *client, ds_http_host *host) {
 /* ---- origins ------------------------------------------------------------------------------------------------------ */
 
 static void host_free(ds_http_host *host) {
-    abandon_lookup(host);
+    ds_lookup_abandon(host->lookup);
     ds_list_remove(&host->node);
     ds_free(host->origin);
     ds_free(host->unix_path);

@@ -104,8 +104,8 @@ struct ds_http_client {
     unsigned on_wire;  /* counted against WIRE_MAX */
     unsigned in_multi; /* easy handles in the multi handle */
     unsigned spare_count;
-    struct curl_waitfd *watched; /* sockets of duplex requests */
-    unsigned watched_count;
+    struct curl_waitfd *watched; /* sockets of duplex requests; behind them what the loop brings */
+    unsigned watched_count, brought_count;
     size_t watched_capacity, duplex_count;
     bool guard_sigpipe;
     CURLcode refusal; /* of the last handle that was set up */
@@ -147,8 +147,9 @@ int ds_http_on_send(void *http, char *ip, char *local_ip, int port, int local_po
 int ds_http_on_trace(CURL *easy, curl_infotype kind, char *data, size_t size, void *http);
 
 /* http_duplex.c */
-bool ds_http_duplex_begin(ds_http *http); /* false: out of memory */
-void ds_http_duplex_end(ds_http *http);   /* harmless for others */
+bool ds_http_duplex_begin(ds_http *http);                      /* false: out of memory */
+void ds_http_duplex_end(ds_http *http);                        /* harmless for others */
+bool ds_http_watch_room(ds_http_client *client, size_t count); /* for so many in `watched`; false: out of memory */
 void ds_http_duplex_resume(ds_http_client *client);
 void ds_http_duplex_connected(ds_http *http, int local_port);
 void ds_http_duplex_look(ds_http_client *client); /* after bytes have moved */

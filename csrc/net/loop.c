@@ -149,6 +149,8 @@ static const ds_world_ops operations = {
     .http_cancel = op_http_cancel,
     .http_send = op_http_send,
     .take_back = op_take_back,
+    .fd_watch = ds_loop_fd_watch,
+    .fd_unwatch = ds_loop_fd_unwatch,
 };
 
 ds_world *ds_loop_world(ds_loop *loop) {
@@ -167,6 +169,7 @@ ds_loop *ds_loop_new(const ds_http_config *http, dsync_error *error) {
     ds_list_init(&loop->tasks);
     ds_list_init(&loop->waiters);
     ds_list_init(&loop->notified);
+    ds_list_init(&loop->fds);
     if (pthread_mutex_init(&loop->mutex, NULL) != 0) {
         goto no_mutex;
     }

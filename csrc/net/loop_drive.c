@@ -42,6 +42,9 @@ static void run(ds_loop *loop) {
         ds_timers_run(&loop->timers, ds_clock_ns());
         run_notified(loop);
         ds_loop_run_tasks(loop);
+        if (pass == 0) {
+            ds_loop_run_fds(loop);
+        }
         if (pass == 0 || http_pending(loop)) {
             run_http(loop);
         } else if (ds_timers_next(&loop->timers) > ds_clock_ns()) {
@@ -98,7 +101,7 @@ static void wake_sleeper(ds_loop *loop) {
         return;
     }
     bool done = loop->driver_done != NULL && *loop->driver_done;
-    if (done || http_pending(loop) || ds_timers_next(&loop->timers) < loop->sleep_until_ns) {
+    if (done || ds_loop_pending(loop) || ds_timers_next(&loop->timers) < loop->sleep_until_ns) {
         loop->kicked = true;
         ds_loop_kick(loop);
     }
@@ -118,7 +121,7 @@ void ds_loop_settle(ds_loop *loop) {
     if (loop->asleep) {
         wake_sleeper(loop);
     } else if (loop->driver == DS_DRIVER_NONE && loop->rest == DS_REST_IDLE && !loop->roused) {
-        if (http_pending(loop) || ds_timers_next(&loop->timers) < loop->rest_until_ns) {
+        if (ds_loop_pending(loop) || ds_timers_next(&loop->timers) < loop->rest_until_ns) {
             loop->roused = true;
             ds_unpark(loop, &loop->io_parker);
         }
@@ -188,7 +191,7 @@ static void drive_once(ds_loop *loop) {
     }
     if (loop->finishing) {
         loop->driver = DS_DRIVER_NONE;
-    } else if (http_pending(loop) || (loop->http != NULL && ds_http_busy(loop->http))) {
+    } else if (http_pending(loop) || ds_loop_network(loop)) {
         ds_loop_sleep(loop, &loop->io_parker, DS_NEVER, NULL);
         loop->driver = DS_DRIVER_NONE;
     } else {

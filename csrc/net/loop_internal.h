@@ -79,6 +79,8 @@ struct ds_loop {
     ds_list waiters;         /* ds_waiter.node */
     bool started, finishing;
     uint64_t requests; /* HTTP requests begun */
+    ds_list fds;       /* ds_fd.node: descriptors that others brought */
+    bool fds_news;     /* they are not what a sleeping driver polls */
     unsigned char random_pool[256];
     size_t random_left;
     unsigned poll_failures; /* in a row */
@@ -112,6 +114,13 @@ bool ds_loop_notified(ds_loop *loop);         /* is a notified task waiting? */
 ds_task *ds_loop_pop_notified(ds_loop *loop); /* or NULL */
 void ds_loop_notify(ds_loop *loop, ds_task *task);
 void ds_loop_take_back(ds_loop *loop, ds_task *task);
+
+/* loop_fds.c: descriptors that others brought. */
+void ds_loop_fd_watch(ds_world *world, ds_fd *fd);
+void ds_loop_fd_unwatch(ds_world *world, ds_fd *fd);
+void ds_loop_run_fds(ds_loop *loop);       /* tells the owners of those that are ready now */
+bool ds_loop_network(const ds_loop *loop); /* is anything on the wire, so that somebody must poll? */
+bool ds_loop_pending(const ds_loop *loop); /* must a sleeping driver look anew? */
 
 /* loop.c: starts a detached thread that hears no signals but the synchronous ones. 0 or an errno. */
 int ds_thread_start(pthread_t *thread, void *(*main)(void *), void *argument);

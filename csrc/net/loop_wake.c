@@ -7,6 +7,7 @@
 /* The monotonic clock that waits are measured with stands still while the machine is suspended; deadlines do not. */
 #define LONGEST_SLEEP_NS DS_SECOND
 #define LONGEST_POLL_MS 60000
+#define NO_MEMORY_NS (10 * DS_MS)
 
 bool ds_parker_init(ds_parker *parker) {
     pthread_condattr_t attributes;
@@ -106,9 +107,14 @@ void ds_loop_sleep(ds_loop *loop, ds_parker *parker, int64_t until_ns, const boo
     int64_t next = ds_timers_next(&loop->timers);
     loop->sleep_until_ns = next < until_ns ? next : until_ns;
     int64_t length = sleep_length(loop->sleep_until_ns);
-    bool network = loop->http != NULL && ds_http_busy(loop->http);
+    bool network = ds_loop_network(loop);
     if (loop->http != NULL && ds_http_pending(loop->http)) {
         length = 0; /* only a look at the sockets in between */
+    }
+    loop->fds_news = false;
+    if (network && !ds_http_look_at(loop->http, &loop->fds)) {
+        network = false; /* no memory: looks again soon */
+        length = length < NO_MEMORY_NS ? length : NO_MEMORY_NS;
     }
 
     pthread_mutex_lock(&loop->wake_mutex);
@@ -165,8 +171,7 @@ void ds_loop_rest(ds_loop *loop, ds_rest rest, int64_t until_ns) {
 void ds_loop_rearm(ds_loop *loop) {
     bool wake = loop->rest == DS_REST_LONG;
     if (loop->rest == DS_REST_IDLE) {
-        wake = loop->finishing || (loop->http != NULL && ds_http_busy(loop->http)) ||
-               ds_timers_next(&loop->timers) < loop->rest_until_ns;
+        wake = loop->finishing || ds_loop_network(loop) || ds_timers_next(&loop->timers) < loop->rest_until_ns;
     } else if (!wake) {
         return;
     }

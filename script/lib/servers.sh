@@ -10,6 +10,7 @@ _server_recipe() {
         etcd-3.4) echo "bookworm:etcd-server etcd-client" ;;
         etcd-3.5) echo "trixie forky:etcd-server etcd-client" ;;
         consul-1.8) echo "bullseye:consul" ;;
+        zookeeper) return 1 ;; # its package starts nothing by itself: packages.sh installs it
         *) return 1 ;;
     esac
 }
@@ -21,6 +22,10 @@ _server_version() {
 # server_path NAME: the folder with its programs; fails when it is not on this machine.
 server_path() {
     local folder program=${1%-*}
+    if [ "$1" = zookeeper ]; then # a Java archive, not a program
+        [ -e /usr/share/java/zookeeper.jar ] && command -v java >/dev/null && echo /usr/share/java
+        return
+    fi
     for folder in "$server_cache/$1/usr/bin" /usr/bin /usr/local/bin; do
         if [ -x "$folder/$program" ] && [ "$(_server_version "$folder/$program")" = "$1" ]; then
             echo "$folder"

@@ -43,7 +43,8 @@ return {
   },
   {
     name = "suspicion_silent", rule = "HELD -> SUSPECT -> LOST", breaks = "nobody hears of suspicion",
-    file = "core/session_renew.c", from = "ds_session_tell(session, DS_TELL_SUSPECT);", to = "", by = "test_session",
+    file = "core/session_renew.c", after = "void ds_session_deadline_fired(",
+    from = "ds_session_tell(session, DS_TELL_SUSPECT);", to = "", by = "test_session",
   },
   {
     name = "release_guessed", rule = "a release is true, lost or unknown", breaks = "unknown is said to be true",

@@ -217,6 +217,9 @@ static void on_event(ds_watch *watch, const ds_watch_event *event) {
     case DS_WATCH_CHANGED:
         (void)snprintf(out, left, "changed");
         break;
+    case DS_WATCH_DOUBT:
+        (void)snprintf(out, left, "doubt");
+        break;
     case DS_WATCH_ENDED:
         (void)snprintf(out, left, "ended %d: %s", (int)event->outcome, event->message);
         break;

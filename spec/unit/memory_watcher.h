@@ -54,6 +54,9 @@ static void on_event(ds_watch *watch, const ds_watch_event *event) {
         CHECK(event->message[0] != '\0');
         note(w, "ended ");
         break;
+    case DS_WATCH_DOUBT:
+        note(w, "doubt ");
+        break;
     }
     if (w->stop) {
         w->client->backend->ops->unwatch(w->client->backend, watch);

@@ -125,6 +125,49 @@ TEST(watches_its_key_after_a_moment) {
     CHECK(desk_close(&d));
 }
 
+TEST(doubt_makes_it_suspect_and_is_cleared_by_a_renewal_at_once) {
+    desk d;
+    desk_open(&d);
+    lock *a = lock_held_new(&d, "A");
+    fw_advance(d.u, 20 * DS_MS);
+    sb_watch *w = sb_watching(d.backend, "s1");
+    REQUIRE(w != NULL);
+    int64_t left = lock_left(a);
+    (void)desk_log(&d);
+    sb_hold(d.backend, SB_RENEW);
+    sb_event(w, &(ds_watch_event){.kind = DS_WATCH_DOUBT, .message = "cut off"});
+    CHECK_EQ_INT(desk_session(&d)->state, DS_SESSION_SUSPECT);
+    CHECK(lock_held(a));
+    CHECK(atomic_load(&a->claim.suspect));
+    CHECK_EQ_INT(lock_left(a), left); /* no deadline moves */
+    CHECK_CONTAINS(d.notice_message, "cut off");
+    fw_settle(d.u);
+    CHECK(sb_has_pending(d.backend, SB_RENEW));
+    sb_event(w, &(ds_watch_event){.kind = DS_WATCH_DOUBT}); /* while it is under way: nothing new */
+    sb_release(d.backend, SB_RENEW);
+    sb_ok(d.backend, SB_RENEW, DS_PLACE_DONE);
+    fw_settle(d.u);
+    CHECK_EQ_INT(desk_session(&d)->state, DS_SESSION_LIVE);
+    CHECK(!atomic_load(&a->claim.suspect));
+    CHECK(desk_close(&d));
+}
+
+TEST(doubt_that_nothing_clears_ends_at_the_deadline) {
+    desk d;
+    desk_open(&d);
+    lock *a = lock_held_new(&d, "A");
+    fw_advance(d.u, 20 * DS_MS);
+    sb_hold(d.backend, SB_RENEW);
+    sb_event(sb_watching(d.backend, "s1"), &(ds_watch_event){.kind = DS_WATCH_DOUBT});
+    int64_t left = lock_left(a);
+    fw_advance(d.u, left - DS_MS);
+    CHECK(lock_held(a));
+    fw_advance(d.u, 2 * DS_MS);
+    CHECK(!lock_held(a));
+    CHECK_EQ_INT(a->reason, DSYNC_REASON_EXPIRED);
+    CHECK(desk_close(&d));
+}
+
 TEST(a_watch_that_ended_comes_back_and_begins_now) {
     desk d;
     desk_open(&d);
