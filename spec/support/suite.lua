@@ -33,10 +33,10 @@ function suite.use(to, options)
   -- A memory store is shared by everybody in the process who opens its name.
   if url == "" or url == "memory:" then url = "memory:suite-" .. random_hex(4) end
   suite.url = url
-  suite.backend = url:match "^(%a+):"
-  if suite.backend == "etcds" then suite.backend = "etcd" end
+  local scheme = url:match "^%a+"
+  suite.backend = ({ etcds = "etcd", consuls = "consul" })[scheme] or scheme
   -- The shortest ttl worth using in a test that waits for one to pass.
-  suite.short_ttl = suite.backend == "memory" and 1 or 2
+  suite.short_ttl = ({ memory = 1, consul = 10 })[suite.backend] or 2
 end
 
 suite.use()
