@@ -235,7 +235,7 @@ format:
 
 # ---- campaigns ---------------------------------------------------------------------------------------------------------
 
-# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd]: clients behind a proxy that mistreats them, before a real server.
+# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd or consul]: clients behind a proxy that mistreats them, before a real server.
 .PHONY: proxy
 proxy: build/proxy/campaign
 	@mkdir -p build/reports
