@@ -27,6 +27,20 @@ build = {
    modules = {
       ["dsync.core"] = {
          sources = {
+            "csrc/backend/consul.c",
+            "csrc/backend/consul_call.c",
+            "csrc/backend/consul_error.c",
+            "csrc/backend/consul_guard.c",
+            "csrc/backend/consul_keys.c",
+            "csrc/backend/consul_leave.c",
+            "csrc/backend/consul_list.c",
+            "csrc/backend/consul_msg.c",
+            "csrc/backend/consul_place.c",
+            "csrc/backend/consul_queue.c",
+            "csrc/backend/consul_session.c",
+            "csrc/backend/consul_settings.c",
+            "csrc/backend/consul_transport.c",
+            "csrc/backend/consul_watch.c",
             "csrc/backend/etcd.c",
             "csrc/backend/etcd_auth.c",
             "csrc/backend/etcd_call.c",

@@ -115,6 +115,7 @@ typedef enum ds_watch_kind {
     DS_WATCH_READY,   /* from `revision` on changes are reported; look again if you saw an older one */
     DS_WATCH_PUT,     /* key, value, token (create revision) */
     DS_WATCH_DELETED, /* key, and the last value where known */
+    DS_WATCH_CHANGED, /* subtree: something is different, perhaps more than once; list to know what (some stores) */
     DS_WATCH_ENDED,   /* nothing more comes, the watch is off; `outcome` says why; changes may have been missed */
 } ds_watch_kind;
 
@@ -139,7 +140,8 @@ typedef struct ds_watch_spec {
     const char *key; /* copied */
     bool subtree;    /* everything that begins with key + "/" instead of the key itself */
     bool deletes_only;
-    int64_t since;         /* first revision to report, 0 = from now on */
+    int64_t since; /* first revision to report, 0 = from now on */
+    int64_t seen;  /* the revision the caller knows; stores that wait for "newer than" may begin there; 0 = none */
     const ds_lease *lease; /* whose key it is, or NULL (some stores watch a session in another way) */
 } ds_watch_spec;
 
@@ -243,5 +245,6 @@ typedef struct ds_backend_config {
 ds_backend *ds_memory_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_local_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 ds_backend *ds_etcd_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
+ds_backend *ds_consul_backend(ds_world *world, const ds_backend_config *config, dsync_error *error);
 
 #endif

@@ -193,13 +193,14 @@ static ds_backend *make_backend(dsync_client *client, const ds_url *url, dsync_e
         config.endpoint_count = 1;
         return ds_local_backend(world, &config, error);
     case DS_SCHEME_CONSUL:
+        return ds_consul_backend(world, &config, error);
     case DS_SCHEME_ZOOKEEPER:
         break;
     }
     ds_error_set(
         error, DSYNC_UNSUPPORTED,
-        "this build of dsync has no backend for \"%s\": use local:, etcd://host:2379 or memory: (the URL is the first "
-        "argument of open, else $DSYNC_URL, else local:)",
+        "this build of dsync has no backend for \"%s\": use local:, etcd://host:2379, consul://host:8500 or memory: (the "
+        "URL is the first argument of open, else $DSYNC_URL, else local:)",
         client->settings.url);
     return NULL;
 }

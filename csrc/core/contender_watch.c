@@ -47,7 +47,7 @@ void ds_entry_watch_ahead(ds_contender *c, const char *key) {
     c->ahead_key = copy;
     /* From now on, not from a past revision: joining the present is instant on every server. READY tells whether
      * something happened before it. */
-    ds_watch_spec spec = {.key = copy, .deletes_only = true};
+    ds_watch_spec spec = {.key = copy, .deletes_only = true, .seen = c->seen};
     c->ahead.on_event = on_ahead;
     c->ahead_on = ds_entry_backend(c)->ops->watch(ds_entry_backend(c), &c->ahead, &spec);
 }

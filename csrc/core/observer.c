@@ -328,6 +328,7 @@ static void on_watch(ds_watch *watch, const ds_watch_event *event) {
     ds_observer *observer = DS_CONTAINER_OF(watch, ds_observer, watch);
     switch (event->kind) {
     case DS_WATCH_READY:
+    case DS_WATCH_CHANGED:
         if (observer->listing) {
             observer->again = true; /* that one may be older than the watch */
         } else {

@@ -1,0 +1,218 @@
+/* consul.h: the parts of the Consul backend among themselves. Not seen outside consul*.c.
+ *
+ * The layers: consul_msg.h (transactions and their JSON) < consul_transport.h (one request to an agent) < calls (here),
+ * of which consul_session.c, consul_queue.c, consul_leave.c, consul_guard.c and consul_list.c are made.
+ * consul_watch.c stands beside them.
+ *
+ * A queue at a path has these keys:
+ *   N  <path>/.lock, or the path itself where somebody else's convention names the key: locked by whoever holds, with a
+ *      session of Consul's; what Consul's own clients look at. dsync deletes it when it releases.
+ *   T  <path>/.waiting: exists while somebody of dsync waits: new ones must then queue up instead of taking N.
+ *   Q  <path>/.queue/<nonce>: one entry. The order is by creation; its CreateIndex is the token; its flags say whether it
+ *      holds N.
+ *   S  <prefix>/session/<session>: who, and the session's epoch.
+ * All but T are locked by their session and vanish with it. N belongs to the oldest entry, and only that one ever takes
+ * it. An entry is written by nobody but its own client, and taking N always writes the entry too: so an entry that was
+ * not modified since it began to wait never held N.
+ */
+#ifndef DS_CONSUL_H
+#define DS_CONSUL_H
+
+#include "../base/map.h"
+#include "../net/endpoints.h"
+#include "consul_transport.h"
+
+#define DS_CONSUL_WAITS UINT64_C(0) /* flags of an entry */
+#define DS_CONSUL_HOLDS UINT64_C(1)
+
+typedef struct ds_consul_settings {
+    char *datacenter, *name_space; /* NULL: the agent's own */
+    char *checks;                  /* JSON array */
+    int64_t lock_delay_ms;
+    bool consistent; /* reads */
+} ds_consul_settings;
+
+typedef struct ds_consul_auth {
+    char *token_file;
+    char *header;    /* "X-Consul-Token: ...", or NULL */
+    uint64_t serial; /* counts tokens */
+} ds_consul_auth;
+
+struct ds_consul {
+    ds_backend base;
+    ds_endpoints endpoints;
+    ds_consul_settings settings;
+    ds_consul_auth auth;
+    char *prefix, *id, *region;
+    bool known;    /* an agent has answered sensibly */
+    int64_t index; /* highest seen in what we wrote */
+    char version[48];
+    ds_map places; /* of entries on the server, by nonce */
+    ds_list idle;  /* calls to be used again */
+    size_t idle_count;
+    ds_list watches;
+};
+
+static inline ds_consul *ds_consul_of(ds_backend *backend) {
+    return DS_CONTAINER_OF(backend, ds_consul, base);
+}
+
+/* ---- what this client knows of its own entries (consul_place.c) ------------------------------------------------- */
+
+typedef enum ds_consul_standing {
+    DS_CONSUL_UNSURE, /* nothing is known */
+    DS_CONSUL_BEHIND, /* waits behind `ahead`, which may be empty */
+    DS_CONSUL_OWNER,  /* holds N */
+} ds_consul_standing;
+
+/* Of one entry. A cache: when in doubt it says UNSURE, and the server is asked. */
+typedef struct ds_consul_place {
+    ds_list node; /* in its lease's list */
+    char nonce[17];
+    char *path;
+    ds_consul_standing standing;
+    char **ahead; /* keys of older entries, in the order of their age */
+    size_t ahead_count;
+    int64_t delayed_ns; /* when it first met the present lock-delay, 0 = not in one */
+} ds_consul_place;
+
+/* What the backend keeps of a lease, in lease->impl. */
+typedef struct ds_consul_lease {
+    ds_consul *consul;
+    uint64_t nonce;   /* the lease's when this was made: another one is another session */
+    bool tried;       /* its creation was sent */
+    int64_t modified; /* the session key's ModifyIndex at the present epoch */
+    ds_list places;
+} ds_consul_lease;
+
+ds_consul_place *ds_consul_place_find(const ds_consul *consul, const char *nonce);
+/* Found or made (UNSURE). NULL: out of memory. */
+ds_consul_place *ds_consul_place_get(ds_consul *consul, const ds_entry *entry);
+void ds_consul_place_forget(ds_consul *consul, const char *nonce); /* harmless when there is none */
+void ds_consul_place_owns(ds_consul_place *place);
+/* Notes who is older than `token` among the answer's pairs from `first` on, which are all of the queue. */
+void ds_consul_place_behind(ds_consul_place *place, const ds_consul_answer *answer, size_t first, int64_t token);
+/* The youngest of those, or NULL. */
+const ds_consul_pair *ds_consul_nearest(const ds_consul_answer *answer, size_t first, int64_t token);
+
+/* ---- a call: one or more requests for one ds_call --------------------------------------------------------------- */
+
+/* An entry to be taken off the server. */
+typedef struct ds_consul_leaver {
+    char nonce[17];
+    int64_t token;
+    char *path;
+} ds_consul_leaver;
+
+typedef struct ds_consul_call ds_consul_call;
+struct ds_consul_call {
+    ds_list node;
+    ds_consul *consul;
+    ds_call *owner;
+    ds_consul_exchange exchange;
+    void (*next)(ds_consul_call *call, const ds_consul_answer *answer);   /* the request succeeded */
+    bool (*failed)(ds_consul_call *call, const ds_consul_result *result); /* sees failures first; true: dealt with */
+    bool resent;
+    ds_task task; /* for failures found before anything was sent */
+    ds_class late;
+    dsync_error error;
+
+    /* Copies of what the caller's structs say, which may change meanwhile. */
+    ds_buf own, other, native, waiting, queue, session, stamp, stamp_next, value, text;
+    char id[72]; /* the session's */
+    char nonce[17], other_nonce[17];
+    int64_t token, other_token, modified, floor;
+    int64_t revision; /* of what the last answer shows, 0 = unknown */
+    uint64_t epoch;
+    unsigned rounds;
+    bool only_try;
+    ds_lease *lease;             /* open */
+    ds_consul_lease *lease_impl; /* withdraw */
+
+    ds_consul_leaver *leavers;
+    size_t leaver_count, leaver_at;
+    ds_peer holder;
+    ds_peer *peers;
+    char *strings; /* paths of listed queues */
+};
+
+/* NULL: no memory, and the refusal is under way. */
+ds_consul_call *ds_consul_begin(ds_backend *backend, ds_call *owner, const ds_lease *lease);
+/* An empty transaction to add to. */
+ds_consul_txn *ds_consul_txn_of(ds_consul_call *call);
+/* Sends it. */
+void ds_consul_step(ds_consul_call *call, ds_consul_kind kind,
+                    void (*next)(ds_consul_call *call, const ds_consul_answer *answer));
+/* Ends the call. Its owner may start another one at once. */
+void ds_consul_finish(ds_consul_call *call, ds_reply *reply);
+void ds_consul_finish_place(ds_consul_call *call, ds_place place);
+void ds_consul_finish_ahead(ds_consul_call *call, const char *ahead); /* WAITING */
+void ds_consul_finish_lost(ds_consul_call *call);
+/* A server broke its own rules; whatever was asked may have been done. */
+void ds_consul_finish_impossible(ds_consul_call *call);
+/* Somebody else was quicker every time. */
+void ds_consul_finish_restless(ds_consul_call *call);
+/* Ends a call that could not even be sent; `done` comes later. */
+void ds_consul_refuse_later(ds_consul_call *call, ds_class outcome, dsync_code code, const char *message);
+/* True if one of the call's buffers ran out of memory; the refusal is then under way. */
+bool ds_consul_no_memory(ds_consul_call *call);
+void ds_consul_cancel(ds_backend *backend, ds_call *owner);
+void ds_consul_free_idle(ds_consul *consul);
+
+/* The guard on the session key failed: is the session gone (LOST), or has its epoch moved (`place`)? Asks. */
+void ds_consul_finish_unless_lost(ds_consul_call *call);
+
+/* ---- keys (consul_keys.c) --------------------------------------------------------------------------------------- */
+
+void ds_consul_key_native(const ds_consul *consul, ds_buf *out, const char *path);
+void ds_consul_key_waiting(const ds_consul *consul, ds_buf *out, const char *path);
+void ds_consul_key_queue(const ds_consul *consul, ds_buf *out, const char *path); /* ends with a slash */
+void ds_consul_key_entry(const ds_consul *consul, ds_buf *out, const char *path, const char *nonce);
+void ds_consul_key_session(ds_buf *out, const ds_lease *lease);
+/* What the session key holds at this epoch: {"epoch":3,...info}. The same lease and epoch give the same bytes. */
+void ds_consul_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch);
+/* Where somebody who removes an entry leaves the reason: "<path>/.broken/<nonce>". */
+void ds_consul_add_broken_key(ds_buf *out, const char *entry_key);
+void ds_consul_broken_value(ds_buf *out, const char *by);
+bool ds_consul_stamp_epoch(const char *value, size_t size, uint64_t *epoch);
+/* Is the path one that Consul can keep? False: `error`. */
+bool ds_consul_path_fits(const char *path, const char *what, dsync_error *error);
+/* Is it in the primary datacenter? */
+bool ds_consul_is_global(const ds_consul *consul, const char *path);
+/* Percent-encoded; with `slashes` they stay. */
+void ds_consul_add_escaped(ds_buf *out, const char *text, bool slashes);
+
+/* ---- settings and token (consul_settings.c) ---------------------------------------------------------------------- */
+
+bool ds_consul_settings_init(ds_consul_settings *settings, const dsync_options *options, dsync_error *error);
+void ds_consul_settings_free(ds_consul_settings *settings);
+const char *ds_consul_datacenter(const ds_consul *consul, bool global); /* NULL: the agent's own */
+bool ds_consul_auth_init(ds_consul *consul, const ds_backend_config *config, dsync_error *error);
+void ds_consul_auth_free(ds_consul_auth *auth);
+bool ds_consul_auth_ready(ds_consul *consul, dsync_error *error); /* reads the token's file when needed */
+bool ds_consul_auth_refused(ds_consul *consul, uint64_t serial);  /* true: there is another token now */
+
+/* ---- operations (backend.h) ------------------------------------------------------------------------------------- */
+
+void ds_consul_ping(ds_backend *backend, ds_call *call);
+void ds_consul_get_value(ds_backend *backend, ds_call *call, const char *key);
+void ds_consul_open(ds_backend *backend, ds_call *call, ds_lease *lease);
+void ds_consul_renew(ds_backend *backend, ds_call *call, const ds_lease *lease);
+void ds_consul_close(ds_backend *backend, ds_call *call, const ds_lease *lease);
+void ds_consul_forget(ds_backend *backend, ds_lease *lease);
+void ds_consul_enter(ds_backend *backend, ds_call *call, const ds_entry *entry, bool only_try);
+void ds_consul_check(ds_backend *backend, ds_call *call, const ds_entry *entry);
+void ds_consul_leave(ds_backend *backend, ds_call *call, const ds_entry *entry);
+void ds_consul_swap(ds_backend *backend, ds_call *call, const ds_entry *old, const ds_entry *fresh);
+void ds_consul_withdraw(ds_backend *backend, ds_call *call, const ds_lease *lease, const ds_entry *const *entries,
+                        size_t count, uint64_t next_epoch);
+void ds_consul_write(ds_backend *backend, ds_call *call, const ds_write *write);
+void ds_consul_evict(ds_backend *backend, ds_call *call, const char *path, int64_t token);
+void ds_consul_list(ds_backend *backend, ds_call *call, const ds_list_spec *spec);
+/* Takes the reason for the removal of an entry from where evict() left it: `value`, NULL when there is none. */
+void ds_consul_reason(ds_backend *backend, ds_call *call, const char *entry_key);
+void ds_consul_free_watches(ds_consul *consul); /* those still on hear nothing more */
+bool ds_consul_watch(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec);
+void ds_consul_unwatch(ds_backend *backend, ds_watch *watch);
+
+#endif

@@ -1,0 +1,262 @@
+/* consul_guard.c: what an entry does while it owns its queue: hand over to another one, write; and its removal by somebody
+ * else.
+ */
+#include "consul_queue.h"
+
+#include "../base/error.h"
+
+#include <string.h>
+
+#define ROUNDS_MAX 8
+
+/* ---- swap -------------------------------------------------------------------------------------------------------- */
+
+static void on_swap_looked(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (ds_consul_find(answer, call->own.data) != NULL) {
+        ds_consul_place_forget(call->consul, call->other_nonce);
+        ds_consul_tell_place(call); /* an earlier copy of the request made the exchange */
+    } else {
+        ds_consul_place_forget(call->consul, call->other_nonce);
+        ds_consul_finish_place(call, DS_PLACE_GONE);
+    }
+}
+
+/* The old entry is not there, or holds no more. What is left of it must go. */
+static void swap_failed(ds_consul_call *call, bool entry_left) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    if (entry_left) {
+        ds_consul_if_session(txn, call->other.data, call->id);
+        ds_consul_delete(txn, call->other.data);
+    }
+    ds_consul_tree(txn, call->own.data);
+    ds_consul_step(call, entry_left ? DS_CONSUL_TXN : DS_CONSUL_READ, on_swap_looked);
+}
+
+static void on_swapped_to_tail(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        swap_failed(call, !ds_consul_failed(answer, 0));
+        return;
+    }
+    ds_consul_place_forget(call->consul, call->other_nonce);
+    if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
+        ds_consul_tell_place(call);
+    }
+}
+
+/* Others wait: they come first. */
+static void swap_to_tail(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->other.data, call->id);
+    ds_consul_if_session(txn, call->native.data, call->id);
+    ds_consul_delete(txn, call->native.data);
+    ds_consul_delete(txn, call->other.data);
+    ds_consul_set(txn, call->waiting.data, call->nonce, strlen(call->nonce));
+    ds_consul_lock(txn, call->own.data, call->value.data, call->value.size, DS_CONSUL_WAITS, call->id);
+    ds_consul_step(call, DS_CONSUL_TXN, on_swapped_to_tail);
+}
+
+static void on_swapped(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed == 0) {
+        ds_consul_place_forget(call->consul, call->other_nonce);
+        if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
+            ds_consul_finish_held(call);
+        }
+    } else if (ds_consul_failed(answer, 0) || ds_consul_failed(answer, 1)) {
+        swap_failed(call, !ds_consul_failed(answer, 0));
+    } else {
+        swap_to_tail(call);
+    }
+}
+
+/* Nobody waits: the lock stays where it is. */
+void ds_consul_swap(ds_backend *backend, ds_call *owner, const ds_entry *old, const ds_entry *fresh) {
+    ds_consul_call *call = ds_consul_begin(backend, owner, fresh->lease);
+    if (call == NULL) {
+        return;
+    }
+    ds_consul_fill(call, fresh);
+    memcpy(call->other_nonce, old->nonce, sizeof(call->other_nonce));
+    ds_consul_key_entry(call->consul, &call->other, old->path, old->nonce);
+    if (ds_consul_no_memory(call)) {
+        return;
+    }
+    if (ds_consul_place_get(call->consul, fresh) == NULL) {
+        ds_consul_refuse_later(call, DS_NOT_EXECUTED, DSYNC_RESOURCE, "out of memory");
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->other.data, call->id);
+    ds_consul_if_session(txn, call->native.data, call->id);
+    ds_consul_if_absent(txn, call->waiting.data);
+    ds_consul_delete(txn, call->other.data);
+    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_swapped);
+}
+
+/* ---- write --------------------------------------------------------------------------------------------------------- */
+
+static void on_written(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed == 0) {
+        ds_consul_finish_place(call, DS_PLACE_DONE);
+    } else if (ds_consul_failed(answer, 0)) {
+        ds_consul_finish_unless_lost(call);
+    } else {
+        ds_consul_finish_place(call, DS_PLACE_GONE);
+    }
+}
+
+void ds_consul_write(ds_backend *backend, ds_call *owner, const ds_write *write) {
+    const ds_entry *entry = write->entry;
+    ds_consul_call *call = ds_consul_begin(backend, owner, entry->lease);
+    if (call == NULL) {
+        return;
+    }
+    ds_consul_fill(call, entry);
+    ds_buf_clear(&call->value);
+    ds_buf_add(&call->value, write->value, write->value_size);
+    if (ds_consul_no_memory(call)) {
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->session.data, ds_consul_epoch_index(entry->lease));
+    ds_consul_if_session(txn, call->own.data, call->id);
+    ds_consul_if_session(txn, call->native.data, call->id);
+    switch (write->kind) {
+    case DS_WRITE_VALUE:
+        ds_consul_add_take(call, txn, call->own.data);
+        break;
+    case DS_WRITE_PUT:
+        ds_consul_set(txn, write->key, call->value.data, call->value.size);
+        break;
+    case DS_WRITE_DELETE:
+        ds_consul_delete(txn, write->key);
+        break;
+    }
+    ds_consul_step(call, DS_CONSUL_TXN, on_written);
+}
+
+/* ---- evict: find, then remove with a note why ---------------------------------------------------------------------- */
+
+static void find(ds_consul_call *call, bool native);
+
+static void on_evicted(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        find(call, true);
+    } else {
+        ds_consul_finish_place(call, DS_PLACE_DONE);
+    }
+}
+
+/* Somebody's who knows of no queue: only the lock itself can be taken from them. */
+static void evict_native(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->native.data, call->token);
+    ds_consul_delete(txn, call->native.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_evicted);
+}
+
+/* The note is locked by the evicted one's own session, so that it cannot outlive it. */
+static void evict_entry(ds_consul_call *call, const ds_consul_pair *entry, bool holds) {
+    ds_consul_add_broken_key(&call->other, entry->key);
+    ds_consul_broken_value(&call->value, call->consul->id);
+    ds_buf_add_text(&call->own, entry->key);
+    ds_buf_add_text(&call->session, entry->session);
+    if (call->other.failed || call->value.failed || call->own.failed || call->session.failed) {
+        (void)ds_consul_no_memory(call);
+        return;
+    }
+    int64_t modified = entry->modified;
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->own.data, modified);
+    if (holds) {
+        ds_consul_if_session(txn, call->native.data, call->session.data);
+        ds_consul_delete(txn, call->native.data);
+    }
+    ds_consul_lock(txn, call->other.data, call->value.data, call->value.size, 0, call->session.data);
+    ds_consul_delete(txn, call->own.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_evicted);
+}
+
+static void on_found(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        find(call, false);
+        return;
+    }
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    for (size_t i = 0; i < answer->count; i++) {
+        const ds_consul_pair *pair = &answer->pairs[i];
+        if (pair != native && pair->created == call->token) {
+            bool holds =
+                native != NULL && pair->flags == DS_CONSUL_HOLDS && strcmp(native->session, pair->session) == 0;
+            evict_entry(call, pair, holds);
+            return;
+        }
+    }
+    if (native != NULL && native->session[0] != '\0' && native->modified == call->token) {
+        evict_native(call);
+    } else {
+        ds_consul_finish_place(call, DS_PLACE_GONE);
+    }
+}
+
+static void find(ds_consul_call *call, bool native) {
+    if (++call->rounds > ROUNDS_MAX) {
+        ds_consul_finish_restless(call);
+        return;
+    }
+    ds_buf_clear(&call->own);
+    ds_buf_clear(&call->session);
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    if (native) {
+        ds_consul_get(txn, call->native.data);
+    }
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_READ, on_found);
+}
+
+void ds_consul_evict(ds_backend *backend, ds_call *owner, const char *path, int64_t token) {
+    ds_consul_call *call = ds_consul_begin(backend, owner, NULL);
+    if (call == NULL) {
+        return;
+    }
+    call->token = token;
+    call->exchange.global = ds_consul_is_global(call->consul, path);
+    ds_consul_key_native(call->consul, &call->native, path);
+    ds_consul_key_queue(call->consul, &call->queue, path);
+    if (ds_consul_no_memory(call)) {
+        return;
+    }
+    if (token <= 0) {
+        ds_consul_refuse_later(call, DS_REFUSED, DSYNC_INVALID, "Consul: a token is a positive number");
+        return;
+    }
+    find(call, true);
+}
+
+/* ---- why was it? ------------------------------------------------------------------------------------------------------- */
+
+static void on_reason(ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *note = ds_consul_find(answer, call->other.data);
+    ds_reply reply = {.outcome = DS_OK, .place = DS_PLACE_DONE};
+    if (note != NULL) {
+        reply.value = note->value;
+        reply.value_size = note->value_size;
+    }
+    ds_consul_finish(call, &reply);
+}
+
+void ds_consul_reason(ds_backend *backend, ds_call *owner, const char *entry_key) {
+    ds_consul_call *call = ds_consul_begin(backend, owner, NULL);
+    if (call == NULL) {
+        return;
+    }
+    call->exchange.global = ds_consul_is_global(call->consul, entry_key);
+    ds_consul_add_broken_key(&call->other, entry_key);
+    if (ds_consul_no_memory(call)) {
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_tree(txn, call->other.data);
+    ds_consul_delete(txn, call->other.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_reason);
+}

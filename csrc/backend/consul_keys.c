@@ -1,0 +1,159 @@
+/* consul_keys.c: names of dsync's keys in Consul, what the session key holds, and how a key is written in a URL. Pure. */
+#include "consul.h"
+
+#include "../base/error.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define NATIVE_END "/.lock"
+
+static const ds_json_limits stamp_limits = {32, 4096};
+
+/* ---- whose convention -------------------------------------------------------------------------------------------- */
+
+/* What follows `begin`, or NULL. */
+static const char *behind(const char *text, const char *begin) {
+    size_t size = strlen(begin);
+    return text != NULL && strncmp(text, begin, size) == 0 ? text + size : NULL;
+}
+
+/* What follows the prefix and the region. */
+static const char *behind_space(const ds_consul *consul, const char *path) {
+    const char *rest = behind(path, consul->prefix);
+    const char *global = behind(rest, "/global/");
+    const char *regional = consul->region != NULL ? behind(behind(rest, "/region/"), consul->region) : NULL;
+    if (global != NULL) {
+        return global - 1;
+    }
+    return regional != NULL ? regional : rest;
+}
+
+/* A path that dsync made of a name, rather than one that somebody gave to meet other programs there. */
+static bool is_ours(const ds_consul *consul, const char *path) {
+    const char *rest = behind_space(consul, path);
+    const char *name = behind(rest, "/lock/");
+    if (name != NULL) {
+        return strchr(name, '/') == NULL;
+    }
+    name = behind(rest, "/leader/");
+    const char *slash = name != NULL ? strchr(name, '/') : NULL;
+    return slash != NULL && strchr(slash + 1, '/') == NULL;
+}
+
+static bool ends_native(const char *path) {
+    size_t size = strlen(path), end = strlen(NATIVE_END);
+    return size > end && strcmp(path + size - end, NATIVE_END) == 0;
+}
+
+/* Where T and Q lie: beside the key of `consul lock P`, else below the path. */
+static void add_base(const ds_consul *consul, ds_buf *out, const char *path) {
+    size_t size = strlen(path);
+    bool beside = ends_native(path) && !is_ours(consul, path);
+    ds_buf_clear(out);
+    ds_buf_add(out, path, beside ? size - strlen(NATIVE_END) : size);
+}
+
+void ds_consul_key_native(const ds_consul *consul, ds_buf *out, const char *path) {
+    ds_buf_clear(out);
+    ds_buf_add_text(out, path);
+    if (is_ours(consul, path)) {
+        ds_buf_add_text(out, NATIVE_END);
+    }
+}
+
+void ds_consul_key_waiting(const ds_consul *consul, ds_buf *out, const char *path) {
+    add_base(consul, out, path);
+    ds_buf_add_text(out, "/.waiting");
+}
+
+void ds_consul_key_queue(const ds_consul *consul, ds_buf *out, const char *path) {
+    add_base(consul, out, path);
+    ds_buf_add_text(out, "/.queue/");
+}
+
+void ds_consul_key_entry(const ds_consul *consul, ds_buf *out, const char *path, const char *nonce) {
+    ds_consul_key_queue(consul, out, path);
+    ds_buf_add_text(out, nonce);
+}
+
+bool ds_consul_is_global(const ds_consul *consul, const char *path) {
+    return behind(behind(path, consul->prefix), "/global/") != NULL;
+}
+
+bool ds_consul_path_fits(const char *path, const char *what, dsync_error *error) {
+    if (path[0] != '/') {
+        return true;
+    }
+    ds_shown shown;
+    ds_error_set(error, DSYNC_CONFIG, "%s \"%s\": no key of Consul's begins with \"/\"; leave it out", what,
+                 ds_show(&shown, path, strlen(path)));
+    return false;
+}
+
+/* ---- the session key ---------------------------------------------------------------------------------------------- */
+
+void ds_consul_key_session(ds_buf *out, const ds_lease *lease) {
+    ds_buf_clear(out);
+    ds_buf_add_format(out, "%s/session/%s", lease->prefix, lease->id);
+}
+
+void ds_consul_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch) {
+    const char *info = lease->info != NULL ? lease->info : "{}";
+    ds_buf_clear(out);
+    ds_buf_add_format(out, "{\"epoch\":%" PRIu64, epoch);
+    if (info[0] == '{' && info[1] != '\0' && info[1] != '}') {
+        ds_buf_add_char(out, ',');
+        ds_buf_add_text(out, info + 1);
+    } else {
+        ds_buf_add_char(out, '}');
+    }
+}
+
+bool ds_consul_stamp_epoch(const char *value, size_t size, uint64_t *epoch) {
+    bool no_memory;
+    ds_json *json = ds_json_parse(value, size, &stamp_limits, &no_memory, NULL);
+    bool found = json != NULL && ds_json_uint64(json, "epoch", epoch);
+    ds_json_free(json);
+    return found;
+}
+
+/* ---- why an entry was removed -------------------------------------------------------------------------------------- */
+
+void ds_consul_add_broken_key(ds_buf *out, const char *entry_key) {
+    static const char queue[] = "/.queue/";
+    const char *nonce = strrchr(entry_key, '/');
+    size_t upto = nonce != NULL ? (size_t)(nonce - entry_key) + 1 : 0;
+    size_t mark = sizeof(queue) - 1;
+    ds_buf_clear(out);
+    ds_buf_add(out, entry_key, upto > mark ? upto - mark : 0);
+    ds_buf_add_text(out, "/.broken/");
+    ds_buf_add_text(out, nonce != NULL ? nonce + 1 : entry_key);
+}
+
+void ds_consul_broken_value(ds_buf *out, const char *by) {
+    ds_buf_clear(out);
+    ds_buf_add_text(out, "{" DS_BROKEN_MARK ":");
+    ds_json_add_text(out, by, strlen(by));
+    ds_buf_add_char(out, '}');
+}
+
+/* ---- in a URL ------------------------------------------------------------------------------------------------------ */
+
+static bool is_plain(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.' || c == '~';
+}
+
+void ds_consul_add_escaped(ds_buf *out, const char *text, bool slashes) {
+    static const char digits[] = "0123456789ABCDEF";
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (is_plain(*text) || (slashes && c == '/')) {
+            ds_buf_add_char(out, *text);
+        } else {
+            char escape[3] = {'%', digits[c >> 4], digits[c & 15]};
+            ds_buf_add(out, escape, sizeof(escape));
+        }
+    }
+}

@@ -1,0 +1,432 @@
+/* consul_queue.c: entering a queue, and looking where an entry stands in it.
+ *
+ * Getting in takes one transaction while nobody else is there. Otherwise an entry is put at the tail; when the older ones
+ * are gone, one transaction takes the lock under the condition that they are. What came of a transaction is asked of the
+ * server only where its failure leaves it open.
+ */
+#include "consul_queue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define GUARDED_MAX (DS_CONSUL_OPS_MAX - 4)  /* older entries that one transaction can exclude */
+#define NATIVE_VALUE_MAX ((size_t)64 * 1024) /* a larger value stands in the entry only */
+#define LOCK_DELAY_MAX_MS INT64_C(60000)     /* the server's own limit */
+#define ROUNDS_MAX 8
+
+static void look(ds_consul_call *call);
+static void take(ds_consul_call *call);
+static void slow(ds_consul_call *call);
+
+/* ---- pieces ------------------------------------------------------------------------------------------------------ */
+
+void ds_consul_fill(ds_consul_call *call, const ds_entry *entry) {
+    const ds_consul *consul = call->consul;
+    memcpy(call->nonce, entry->nonce, sizeof(call->nonce));
+    call->token = entry->token;
+    ds_consul_key_native(consul, &call->native, entry->path);
+    ds_consul_key_waiting(consul, &call->waiting, entry->path);
+    ds_consul_key_queue(consul, &call->queue, entry->path);
+    ds_consul_key_entry(consul, &call->own, entry->path, entry->nonce);
+    ds_buf_add(&call->value, entry->value, entry->value_size);
+    ds_buf_add_text(&call->text, entry->path);
+    call->exchange.global = ds_consul_is_global(consul, entry->path);
+}
+
+int64_t ds_consul_epoch_index(const ds_lease *lease) {
+    const ds_consul_lease *impl = lease->impl;
+    return impl != NULL ? impl->modified : 0;
+}
+
+void ds_consul_add_take(ds_consul_call *call, ds_consul_txn *txn, const char *own) {
+    size_t shown = call->value.size <= NATIVE_VALUE_MAX ? call->value.size : 0;
+    ds_consul_lock(txn, call->native.data, call->value.data, shown, DS_CONSUL_LOCK_FLAGS, call->id);
+    ds_consul_lock(txn, own, call->value.data, call->value.size, DS_CONSUL_HOLDS, call->id);
+}
+
+void ds_consul_finish_held(ds_consul_call *call) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (place != NULL) {
+        ds_consul_place_owns(place);
+    }
+    ds_consul_finish_place(call, DS_PLACE_HELD);
+}
+
+bool ds_consul_note_written(ds_consul_call *call, const ds_consul_pair *pair) {
+    ds_consul *consul = call->consul;
+    if (pair == NULL) {
+        ds_consul_finish_impossible(call);
+        return false;
+    }
+    call->token = pair->created;
+    call->revision = pair->modified;
+    if (pair->modified <= call->floor) {
+        consul->index = pair->modified;
+        ds_reply reply = {.outcome = DS_RESET, .message = "Consul's state is older than what it had shown before"};
+        ds_consul_finish(call, &reply);
+        return false;
+    }
+    if (pair->modified > consul->index) {
+        consul->index = pair->modified;
+    }
+    return true;
+}
+
+/* How long at most until the delay is over: any client may have set any delay up to the server's limit. */
+static int64_t delay_left(ds_consul_call *call) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    int64_t now = ds_now(call->consul->base.world);
+    if (place == NULL) {
+        return LOCK_DELAY_MAX_MS;
+    }
+    if (place->delayed_ns == 0) {
+        place->delayed_ns = now;
+    }
+    int64_t left = LOCK_DELAY_MAX_MS - (now - place->delayed_ns) / DS_MS;
+    return left > 0 ? left : 0;
+}
+
+static void finish_delayed(ds_consul_call *call, ds_place place) {
+    ds_reply reply = {.outcome = DS_OK, .place = place, .token = call->token, .revision = call->revision};
+    reply.delay_ms = delay_left(call);
+    ds_consul_finish(call, &reply);
+}
+
+/* ---- verify: it held; does it still? ------------------------------------------------------------------------------ */
+
+static void on_cleared(ds_consul_call *call, const ds_consul_answer *answer) {
+    (void)answer;
+    ds_consul_finish_place(call, DS_PLACE_GONE);
+}
+
+/* The lock was taken from it: an entry that lost it must not stand in the way of others. */
+static void clear_away(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    ds_consul_delete(txn, call->own.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_cleared);
+}
+
+static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (ds_consul_failed(answer, 0)) {
+        ds_consul_finish_lost(call);
+    } else if (ds_consul_failed(answer, 1)) {
+        ds_consul_finish_place(call, DS_PLACE_GONE);
+    } else if (answer->failed != 0) {
+        clear_away(call);
+    } else {
+        ds_consul_finish_held(call);
+    }
+}
+
+static void verify(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->session.data, call->id);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    ds_consul_if_session(txn, call->native.data, call->id);
+    ds_consul_step(call, DS_CONSUL_READ, on_verified);
+}
+
+/* ---- take: the lock, now that the older ones are gone --------------------------------------------------------------- */
+
+/* Those of the older ones that were still there. The youngest of them is who to wait for. */
+static const char *still_ahead(ds_consul_place *place, const ds_consul_answer *answer) {
+    size_t kept = 0;
+    for (size_t i = 0; i < place->ahead_count; i++) {
+        if (ds_consul_failed(answer, (unsigned)i + 2)) {
+            place->ahead[kept++] = place->ahead[i];
+        } else {
+            ds_free(place->ahead[i]);
+        }
+    }
+    place->ahead_count = kept;
+    return kept > 0 ? place->ahead[kept - 1] : NULL;
+}
+
+static void not_taken(ds_consul_call *call, const ds_consul_answer *answer) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (answer->delayed != 0) {
+        finish_delayed(call, DS_PLACE_DELAYED);
+        return;
+    }
+    if (ds_consul_failed(answer, 0)) {
+        ds_consul_finish_lost(call);
+        return;
+    }
+    if (ds_consul_failed(answer, 1)) {
+        ds_consul_finish_place(call, DS_PLACE_GONE);
+        return;
+    }
+    const char *ahead = place != NULL ? still_ahead(place, answer) : NULL;
+    if (place != NULL) {
+        place->delayed_ns = 0;
+    }
+    /* Nobody older, and yet held: by somebody who knows of no queue. */
+    ds_consul_finish_ahead(call, ahead != NULL ? ahead : call->native.data);
+}
+
+static void on_taken(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        not_taken(call, answer);
+        return;
+    }
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    if (own == NULL) {
+        ds_consul_finish_impossible(call);
+        return;
+    }
+    call->token = own->created;
+    ds_consul_finish_held(call);
+}
+
+static void take(ds_consul_call *call) {
+    const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (place == NULL || place->standing != DS_CONSUL_BEHIND || place->ahead_count > GUARDED_MAX) {
+        look(call);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->session.data, call->id);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    for (size_t i = 0; i < place->ahead_count; i++) {
+        ds_consul_if_absent(txn, place->ahead[i]);
+    }
+    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_taken);
+}
+
+/* ---- look: where does it stand? --------------------------------------------------------------------------------------- */
+
+/* Its place as the queue shows it, which is the answer's pairs from `first` on: go on from there. */
+static void go_on(ds_consul_call *call, const ds_consul_answer *answer, size_t first) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    const ds_consul_pair *nearest = ds_consul_nearest(answer, first, call->token);
+    if (place != NULL) {
+        ds_consul_place_behind(place, answer, first, call->token);
+    }
+    if (nearest != NULL) {
+        ds_consul_finish_ahead(call, nearest->key);
+    } else if (place == NULL || place->standing == DS_CONSUL_UNSURE) {
+        ds_consul_refuse_later(call, DS_AMBIGUOUS, DSYNC_RESOURCE, "out of memory");
+    } else {
+        take(call);
+    }
+}
+
+static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        ds_consul_finish_lost(call);
+        return;
+    }
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    if (own == NULL) {
+        ds_consul_finish_place(call, DS_PLACE_GONE);
+        return;
+    }
+    call->token = own->created;
+    if (own->flags == DS_CONSUL_HOLDS) {
+        verify(call);
+    } else {
+        go_on(call, answer, 1);
+    }
+}
+
+static void look(ds_consul_call *call) {
+    if (++call->rounds > ROUNDS_MAX) {
+        ds_consul_finish_restless(call);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->session.data, call->id);
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_READ, on_looked);
+}
+
+void ds_consul_tell_place(ds_consul_call *call) {
+    look(call);
+}
+
+void ds_consul_check(ds_backend *backend, ds_call *owner, const ds_entry *entry) {
+    ds_consul_call *call = ds_consul_begin(backend, owner, entry->lease);
+    if (call == NULL) {
+        return;
+    }
+    ds_consul_fill(call, entry);
+    if (ds_consul_no_memory(call)) {
+        return;
+    }
+    const ds_consul_place *place = ds_consul_place_get(call->consul, entry);
+    if (place == NULL) {
+        ds_consul_refuse_later(call, DS_AMBIGUOUS, DSYNC_RESOURCE, "out of memory");
+    } else if (place->standing == DS_CONSUL_OWNER) {
+        verify(call);
+    } else {
+        take(call);
+    }
+}
+
+/* ---- the tail of the queue ------------------------------------------------------------------------------------------- */
+
+static void on_queued(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (ds_consul_failed(answer, 0)) {
+        ds_consul_finish_unless_lost(call);
+    } else if (answer->failed != 0) {
+        look(call); /* an earlier copy of the request made the entry */
+    } else if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
+        go_on(call, answer, 3);
+    }
+}
+
+/* The mark that somebody waits holds a value of its own each time: writing the same again would change no index, and
+ * whoever is about to remove the mark would not notice. */
+static void slow(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->session.data, call->modified);
+    ds_consul_if_absent(txn, call->own.data);
+    ds_consul_set(txn, call->waiting.data, call->nonce, strlen(call->nonce));
+    ds_consul_lock(txn, call->own.data, call->value.data, call->value.size, DS_CONSUL_WAITS, call->id);
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_queued);
+}
+
+/* ---- a try: all or nothing --------------------------------------------------------------------------------------------- */
+
+static void look_who(ds_consul_call *call, bool native);
+
+static void on_tried_again(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->delayed != 0) {
+        finish_delayed(call, DS_PLACE_BUSY);
+    } else if (ds_consul_failed(answer, 0)) {
+        ds_consul_finish_unless_lost(call);
+    } else if (answer->failed != 0) {
+        look_who(call, true);
+    } else if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
+        ds_consul_finish_held(call);
+    }
+}
+
+/* Nobody is there, but their keys are: under the condition that these stay as they were seen. */
+static void try_again(ds_consul_call *call, const ds_consul_pair *waiting, const ds_consul_pair *native) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->session.data, call->modified);
+    if (waiting != NULL) {
+        ds_consul_delete_if(txn, call->waiting.data, waiting->modified);
+    } else {
+        ds_consul_if_absent(txn, call->waiting.data);
+    }
+    if (native != NULL) {
+        ds_consul_if_index(txn, call->native.data, native->modified);
+    } else {
+        ds_consul_if_absent(txn, call->native.data);
+    }
+    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_tried_again);
+}
+
+static void finish_busy(ds_consul_call *call, const ds_consul_pair *holder) {
+    ds_peer *peer = &call->holder;
+    ds_reply reply = {.outcome = DS_OK, .place = DS_PLACE_BUSY, .revision = call->revision};
+    if (holder != NULL) {
+        bool native = strcmp(holder->key, call->native.data) == 0;
+        *peer = (ds_peer){.path = call->text.data, .key = holder->key, .value = holder->value, .holds = true};
+        peer->value_size = holder->value_size;
+        peer->token = native ? holder->modified : holder->created;
+        reply.holder = peer;
+    }
+    ds_consul_finish(call, &reply);
+}
+
+static const ds_consul_pair *oldest_entry(const ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *oldest = NULL;
+    for (size_t i = 0; i < answer->count; i++) {
+        const ds_consul_pair *pair = &answer->pairs[i];
+        bool entry = strncmp(pair->key, call->queue.data, call->queue.size) == 0;
+        if (entry && (oldest == NULL || pair->created < oldest->created)) {
+            oldest = pair;
+        }
+    }
+    return oldest;
+}
+
+static void on_seen(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        look_who(call, false);
+        return;
+    }
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    const ds_consul_pair *oldest = oldest_entry(call, answer);
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    if (own != NULL) {
+        call->token = own->created;
+        verify(call); /* an earlier copy of the request was successful */
+    } else if (oldest != NULL || (native != NULL && native->session[0] != '\0')) {
+        finish_busy(call, oldest != NULL ? oldest : native);
+    } else {
+        try_again(call, ds_consul_find(answer, call->waiting.data), native);
+    }
+}
+
+/* Who is it that is there? `native`: their key exists. */
+static void look_who(ds_consul_call *call, bool native) {
+    if (++call->rounds > ROUNDS_MAX) {
+        finish_busy(call, NULL);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    if (native) {
+        ds_consul_get(txn, call->native.data);
+    }
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_tree(txn, call->waiting.data);
+    ds_consul_step(call, DS_CONSUL_READ, on_seen);
+}
+
+/* ---- enter -------------------------------------------------------------------------------------------------------------- */
+
+static void on_entered(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed == 0) {
+        if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
+            ds_consul_finish_held(call);
+        }
+    } else if (ds_consul_failed(answer, 0)) {
+        ds_consul_finish_unless_lost(call);
+    } else if (!call->only_try) {
+        slow(call);
+    } else if (answer->delayed != 0) {
+        finish_delayed(call, DS_PLACE_BUSY);
+    } else {
+        look_who(call, ds_consul_failed(answer, 2));
+    }
+}
+
+/* Nobody waits and nobody holds. That the key must not exist, rather than be lockable, keeps out this very session: it
+ * may hold the lock for another entry. */
+static void fast(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->session.data, call->modified);
+    ds_consul_if_absent(txn, call->waiting.data);
+    ds_consul_if_absent(txn, call->native.data);
+    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_entered);
+}
+
+void ds_consul_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry, bool only_try) {
+    ds_consul_call *call = ds_consul_begin(backend, owner, entry->lease);
+    if (call == NULL) {
+        return;
+    }
+    ds_consul_fill(call, entry);
+    call->modified = ds_consul_epoch_index(entry->lease);
+    call->only_try = only_try;
+    dsync_error error;
+    if (ds_consul_no_memory(call)) {
+        return;
+    }
+    if (!ds_consul_path_fits(entry->path, "key", &error)) {
+        ds_consul_refuse_later(call, DS_REFUSED, DSYNC_CONFIG, error.message);
+    } else if (ds_consul_place_get(call->consul, entry) == NULL) {
+        ds_consul_refuse_later(call, DS_REFUSED, DSYNC_RESOURCE, "out of memory");
+    } else {
+        fast(call);
+    }
+}
