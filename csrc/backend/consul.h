@@ -113,6 +113,7 @@ struct ds_consul_call {
     void (*next)(ds_consul_call *call, const ds_consul_answer *answer);   /* the request succeeded */
     bool (*failed)(ds_consul_call *call, const ds_consul_result *result); /* sees failures first; true: dealt with */
     bool resent;
+    bool changed; /* a transaction of this call has changed something */
     ds_task task; /* for failures found before anything was sent */
     ds_class late;
     dsync_error error;
