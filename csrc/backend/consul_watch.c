@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WAIT_S 60                /* how long the agent may keep a query */
+#define WAIT_S 15                /* how long the agent may keep a query: an answer that got lost is missed so long */
 #define SLACK_NS (2 * DS_SECOND) /* and it adds up to a sixteenth of that, and the way */
 #define PACE_NS (10 * DS_MS)     /* between two queries of one watch */
 #define REASON_NS (250 * DS_MS)  /* what asking for the reason of a removal may take */
