@@ -43,7 +43,7 @@ struct ds_consul {
     ds_endpoints endpoints;
     ds_consul_settings settings;
     ds_consul_auth auth;
-    char *prefix, *id, *region;
+    char *prefix, *id, *region; /* the prefix without a leading slash */
     bool known;    /* an agent has answered sensibly */
     int64_t index; /* highest seen in what we wrote */
     char version[48];
@@ -176,8 +176,7 @@ void ds_consul_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch);
 void ds_consul_add_broken_key(ds_buf *out, const char *entry_key);
 void ds_consul_broken_value(ds_buf *out, const char *by);
 bool ds_consul_stamp_epoch(const char *value, size_t size, uint64_t *epoch);
-/* Is the path one that Consul can keep? False: `error`. */
-bool ds_consul_path_fits(const char *path, const char *what, dsync_error *error);
+const char *ds_consul_bare(const char *path); /* without the slash it may begin with */
 /* Is it in the primary datacenter? */
 bool ds_consul_is_global(const ds_consul *consul, const char *path);
 /* Percent-encoded; with `slashes` they stay. */

@@ -126,10 +126,10 @@ void ds_consul_write(ds_backend *backend, ds_call *owner, const ds_write *write)
         ds_consul_add_take(call, txn, call->own.data);
         break;
     case DS_WRITE_PUT:
-        ds_consul_set(txn, write->key, call->value.data, call->value.size);
+        ds_consul_set(txn, ds_consul_bare(write->key), call->value.data, call->value.size);
         break;
     case DS_WRITE_DELETE:
-        ds_consul_delete(txn, write->key);
+        ds_consul_delete(txn, ds_consul_bare(write->key));
         break;
     }
     ds_consul_step(call, DS_CONSUL_TXN, on_written);
@@ -251,7 +251,7 @@ void ds_consul_reason(ds_backend *backend, ds_call *owner, const char *entry_key
         return;
     }
     call->exchange.global = ds_consul_is_global(call->consul, entry_key);
-    ds_consul_add_broken_key(&call->other, entry_key);
+    ds_consul_add_broken_key(&call->other, ds_consul_bare(entry_key));
     if (ds_consul_no_memory(call)) {
         return;
     }

@@ -12,6 +12,11 @@ static const ds_json_limits stamp_limits = {32, 4096};
 
 /* ---- whose convention -------------------------------------------------------------------------------------------- */
 
+/* No key of Consul's begins with a slash; a path may, as those of other stores do. */
+const char *ds_consul_bare(const char *path) {
+    return path[0] == '/' ? path + 1 : path;
+}
+
 /* What follows `begin`, or NULL. */
 static const char *behind(const char *text, const char *begin) {
     size_t size = strlen(begin);
@@ -47,14 +52,16 @@ static bool ends_native(const char *path) {
 }
 
 /* Where T and Q lie: beside the key of `consul lock P`, else below the path. */
-static void add_base(const ds_consul *consul, ds_buf *out, const char *path) {
+static void add_base(const ds_consul *consul, ds_buf *out, const char *any_path) {
+    const char *path = ds_consul_bare(any_path);
     size_t size = strlen(path);
     bool beside = ends_native(path) && !is_ours(consul, path);
     ds_buf_clear(out);
     ds_buf_add(out, path, beside ? size - strlen(NATIVE_END) : size);
 }
 
-void ds_consul_key_native(const ds_consul *consul, ds_buf *out, const char *path) {
+void ds_consul_key_native(const ds_consul *consul, ds_buf *out, const char *any_path) {
+    const char *path = ds_consul_bare(any_path);
     ds_buf_clear(out);
     ds_buf_add_text(out, path);
     if (is_ours(consul, path)) {
@@ -78,24 +85,14 @@ void ds_consul_key_entry(const ds_consul *consul, ds_buf *out, const char *path,
 }
 
 bool ds_consul_is_global(const ds_consul *consul, const char *path) {
-    return behind(behind(path, consul->prefix), "/global/") != NULL;
-}
-
-bool ds_consul_path_fits(const char *path, const char *what, dsync_error *error) {
-    if (path[0] != '/') {
-        return true;
-    }
-    ds_shown shown;
-    ds_error_set(error, DSYNC_CONFIG, "%s \"%s\": no key of Consul's begins with \"/\"; leave it out", what,
-                 ds_show(&shown, path, strlen(path)));
-    return false;
+    return behind(behind(ds_consul_bare(path), consul->prefix), "/global/") != NULL;
 }
 
 /* ---- the session key ---------------------------------------------------------------------------------------------- */
 
 void ds_consul_key_session(ds_buf *out, const ds_lease *lease) {
     ds_buf_clear(out);
-    ds_buf_add_format(out, "%s/session/%s", lease->prefix, lease->id);
+    ds_buf_add_format(out, "%s/session/%s", ds_consul_bare(lease->prefix), lease->id);
 }
 
 void ds_consul_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch) {

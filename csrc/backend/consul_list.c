@@ -107,7 +107,7 @@ static char *copy_paths(const ds_consul_answer *answer) {
     size_t size = 1;
     bool native;
     for (size_t i = 0; i < answer->count; i++) {
-        size += queue_length(answer->pairs[i].key, &native) + 1;
+        size += queue_length(answer->pairs[i].key, &native) + 2;
     }
     return ds_malloc(size);
 }
@@ -146,14 +146,18 @@ static size_t add_queue(ds_peer *peers, const found *all, size_t count) {
 
 static size_t find_all(ds_consul_call *call, const ds_consul_answer *answer, found *all) {
     char *at = call->strings;
+    bool slash = call->text.data[0] == '/'; /* as the caller spells its paths */
     size_t count = 0;
     for (size_t i = 0; i < answer->count; i++) {
         bool native;
         size_t length = queue_length(answer->pairs[i].key, &native);
         if (length > 0) {
+            all[count++] = (found){at, &answer->pairs[i], native};
+            if (slash) {
+                *at++ = '/';
+            }
             memcpy(at, answer->pairs[i].key, length);
             at[length] = '\0';
-            all[count++] = (found){at, &answer->pairs[i], native};
             at += length + 1;
         }
     }
@@ -193,7 +197,7 @@ void ds_consul_list(ds_backend *backend, ds_call *owner, const ds_list_spec *spe
     call->exchange.global = ds_consul_is_global(call->consul, spec->path);
     ds_consul_key_native(call->consul, &call->native, spec->path);
     ds_consul_key_queue(call->consul, &call->queue, spec->path);
-    ds_buf_add_format(&call->own, "%s/", spec->path);
+    ds_buf_add_format(&call->own, "%s/", ds_consul_bare(spec->path));
     if (ds_consul_no_memory(call)) {
         return;
     }
@@ -224,6 +228,6 @@ void ds_consul_get_value(ds_backend *backend, ds_call *owner, const char *key) {
         return;
     }
     call->exchange.global = ds_consul_is_global(call->consul, key);
-    ds_consul_get(ds_consul_txn_of(call), key);
+    ds_consul_get(ds_consul_txn_of(call), ds_consul_bare(key));
     ds_consul_step(call, DS_CONSUL_READ, on_got);
 }

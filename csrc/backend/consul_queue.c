@@ -47,7 +47,7 @@ void ds_consul_add_take(ds_consul_call *call, ds_consul_txn *txn, const char *ow
 void ds_consul_finish_held(ds_consul_call *call) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     if (place != NULL) {
-        ds_consul_place_owns(place);
+        ds_consul_place_owns(place, call->revision);
     }
     ds_consul_finish_place(call, DS_PLACE_HELD);
 }
@@ -176,6 +176,7 @@ static void on_taken(ds_consul_call *call, const ds_consul_answer *answer) {
         return;
     }
     call->token = own->created;
+    call->revision = own->modified;
     ds_consul_finish_held(call);
 }
 
@@ -359,8 +360,12 @@ static void on_seen(ds_consul_call *call, const ds_consul_answer *answer) {
     if (own != NULL) {
         call->token = own->created;
         verify(call); /* an earlier copy of the request was successful */
-    } else if (oldest != NULL || (native != NULL && native->session[0] != '\0')) {
+    } else if (native != NULL && native->session[0] != '\0') {
         finish_busy(call, oldest != NULL ? oldest : native);
+    } else if (oldest != NULL && call->rounds < ROUNDS_MAX) {
+        look_who(call, native != NULL); /* nobody holds: that one is about to take the lock, or to go */
+    } else if (oldest != NULL) {
+        finish_busy(call, oldest);
     } else {
         try_again(call, ds_consul_find(answer, call->waiting.data), native);
     }
@@ -418,13 +423,10 @@ void ds_consul_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry,
     ds_consul_fill(call, entry);
     call->modified = ds_consul_epoch_index(entry->lease);
     call->only_try = only_try;
-    dsync_error error;
     if (ds_consul_no_memory(call)) {
         return;
     }
-    if (!ds_consul_path_fits(entry->path, "key", &error)) {
-        ds_consul_refuse_later(call, DS_REFUSED, DSYNC_CONFIG, error.message);
-    } else if (ds_consul_place_get(call->consul, entry) == NULL) {
+    if (ds_consul_place_get(call->consul, entry) == NULL) {
         ds_consul_refuse_later(call, DS_REFUSED, DSYNC_RESOURCE, "out of memory");
     } else {
         fast(call);

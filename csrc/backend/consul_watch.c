@@ -250,7 +250,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
 static void write_url(watching *w) {
     ds_buf_clear(&w->url);
     ds_buf_add_text(&w->url, "/v1/kv/");
-    ds_consul_add_escaped(&w->url, w->target != NULL ? w->target : w->key, true);
+    ds_consul_add_escaped(&w->url, w->target != NULL ? w->target : ds_consul_bare(w->key), true);
     if (w->kind == WATCH_TREE) {
         ds_buf_add_char(&w->url, '/');
     }

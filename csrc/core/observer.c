@@ -155,8 +155,19 @@ static bool apply_put(ds_observer *observer, ds_election *election, const char *
     return true;
 }
 
+/* Who owns the queue, or NULL. */
+static const ds_member *owner(const ds_observer *observer, ds_election *election) {
+    for (ds_list *link = election->members.next; link != &election->members; link = link->next) {
+        const ds_member *member = member_of(link);
+        if (member->holds || !observer->engine->backend->ops->delays) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
 static void tell_leader(ds_observer *observer, ds_election *election) {
-    ds_member *first = ds_list_empty(&election->members) ? NULL : member_of(election->members.next);
+    const ds_member *first = owner(observer, election);
     int64_t leader = first != NULL ? first->token : 0;
     if (election->told && leader == election->leader) {
         return;
@@ -216,6 +227,10 @@ static bool take_page(ds_observer *observer, const ds_reply *reply) {
         ds_election *election = election_at(observer, peer->path, strlen(peer->path));
         if (election == NULL || !apply_put(observer, election, peer->key, peer->token, peer->value, peer->value_size)) {
             return false;
+        }
+        ds_member *member = observer->engine != NULL ? find(election, peer->key) : NULL;
+        if (member != NULL) {
+            member->holds = peer->holds;
         }
     }
     return true;

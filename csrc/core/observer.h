@@ -24,6 +24,7 @@ typedef struct ds_member {
     int64_t token;
     ds_value value;
     bool listed; /* seen in the listing under way */
+    bool holds;  /* as listed; in stores where the first one need not */
 } ds_member;
 
 typedef struct ds_election {
