@@ -88,8 +88,10 @@ static void on_bare_left(ds_consul_call *call, const ds_consul_answer *answer) {
 static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed == 0) {
         tidy_up(call, answer);
-    } else if (ds_consul_failed(answer, 0)) {
+    } else if (ds_consul_failed(answer, 0) && ds_consul_failed(answer, 1)) {
         left(call, DS_PLACE_GONE);
+    } else if (ds_consul_failed(answer, 0)) {
+        look(call);
     } else {
         /* The lock was taken from it before: then it has nothing to give back. */
         ds_consul_txn *txn = ds_consul_txn_of(call);
@@ -112,9 +114,33 @@ static void leave_as_holder(ds_consul_call *call) {
 
 /* ---- as whichever it is --------------------------------------------------------------------------------------------- */
 
+/* Is the lock still ours though the entry is gone (an operator removed it)? Then nobody else would ever get it. */
+static const ds_consul_pair *stray_lock(const ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    if (native == NULL || strcmp(native->session, call->id) != 0) {
+        return NULL;
+    }
+    for (size_t i = 0; i < answer->count; i++) {
+        const ds_consul_pair *pair = &answer->pairs[i];
+        if (pair != native && pair->flags == DS_CONSUL_HOLDS && strcmp(pair->session, call->id) == 0) {
+            return NULL; /* another entry of this session holds it */
+        }
+    }
+    return native;
+}
+
+static void leave_stray(ds_consul_call *call, int64_t modified) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->native.data, modified);
+    ds_consul_delete(txn, call->native.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_bare_left);
+}
+
 static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
-    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
-    if (own == NULL) {
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data), *stray = stray_lock(call, answer);
+    if (own == NULL && stray != NULL) {
+        leave_stray(call, stray->modified);
+    } else if (own == NULL) {
         left(call, DS_PLACE_GONE);
     } else if (own->flags == DS_CONSUL_HOLDS) {
         leave_as_holder(call);
@@ -128,8 +154,14 @@ static void look(ds_consul_call *call) {
         ds_consul_finish_restless(call);
         return;
     }
-    ds_consul_tree(ds_consul_txn_of(call), call->own.data);
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_tree(txn, call->native.data);
+    ds_consul_tree(txn, call->queue.data);
     ds_consul_step(call, DS_CONSUL_READ, on_looked);
+}
+
+void ds_consul_leave_stray(ds_consul_call *call) {
+    look(call);
 }
 
 static void leave(ds_consul_call *call) {

@@ -110,8 +110,10 @@ static void clear_away(ds_consul_call *call) {
 static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_lost(call);
-    } else if (ds_consul_failed(answer, 1)) {
+    } else if (ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2)) {
         ds_consul_finish_place(call, DS_PLACE_GONE);
+    } else if (ds_consul_failed(answer, 1)) {
+        ds_consul_leave_stray(call);
     } else if (answer->failed != 0) {
         clear_away(call);
     } else {

@@ -13,6 +13,8 @@ void ds_consul_add_take(ds_consul_call *call, ds_consul_txn *txn, const char *ow
 /* Takes the token from what a transaction has just written. False: the call is over (an older state, or nonsense). */
 bool ds_consul_note_written(ds_consul_call *call, const ds_consul_pair *pair);
 void ds_consul_finish_held(ds_consul_call *call);
+/* The call's entry is gone but its session has the lock: gives that back, and ends the call with GONE. */
+void ds_consul_leave_stray(ds_consul_call *call);
 /* Asks where the call's entry stands, and ends the call with that. */
 void ds_consul_tell_place(ds_consul_call *call);
 

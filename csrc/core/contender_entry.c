@@ -230,8 +230,8 @@ static void explained(ds_contender *c, const ds_reply *reply) {
     if (ds_session_reply_ends(c->user.session, reply)) {
         return;
     }
-    if (reply->outcome == DS_OK && reply->place != DS_PLACE_GONE) {
-        c->dirty = true; /* it is there again: a late copy has made it */
+    if (reply->outcome != DS_OK || reply->place != DS_PLACE_GONE) {
+        c->dirty = true; /* it is there again: a late copy has made it, or it never went */
     }
     ds_contender_lose(c, DSYNC_REASON_DELETED);
 }
