@@ -29,6 +29,7 @@ build = {
          sources = {
             "csrc/backend/consul.c",
             "csrc/backend/consul_call.c",
+            "csrc/backend/consul_close.c",
             "csrc/backend/consul_error.c",
             "csrc/backend/consul_guard.c",
             "csrc/backend/consul_keys.c",
@@ -36,6 +37,7 @@ build = {
             "csrc/backend/consul_list.c",
             "csrc/backend/consul_msg.c",
             "csrc/backend/consul_place.c",
+            "csrc/backend/consul_query.c",
             "csrc/backend/consul_queue.c",
             "csrc/backend/consul_session.c",
             "csrc/backend/consul_settings.c",

@@ -155,7 +155,8 @@ ds_backend *ds_consul_backend(ds_world *world, const ds_backend_config *config, 
     consul->base.ops = &consul_ops;
     consul->base.world = world;
     ds_list_init(&consul->idle);
-    ds_list_init(&consul->watches);
+    ds_list_init(&consul->queries);
+    ds_list_init(&consul->beginning);
     ds_map_init(&consul->places, ds_random64(world));
     if (!fill(consul, config, error)) {
         destroy(&consul->base);

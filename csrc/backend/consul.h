@@ -50,7 +50,8 @@ struct ds_consul {
     ds_map places; /* of entries on the server, by nonce */
     ds_list idle;  /* calls to be used again */
     size_t idle_count;
-    ds_list watches;
+    ds_list queries;   /* blocking ones */
+    ds_list beginning; /* watches that no query carries */
 };
 
 static inline ds_consul *ds_consul_of(ds_backend *backend) {
@@ -73,6 +74,7 @@ typedef struct ds_consul_place {
     ds_consul_standing standing;
     char **ahead; /* keys of older entries, in the order of their age */
     size_t ahead_count;
+    int64_t since;      /* OWNER: index at which it took the lock */
     int64_t delayed_ns; /* when it first met the present lock-delay, 0 = not in one */
 } ds_consul_place;
 
@@ -89,7 +91,7 @@ ds_consul_place *ds_consul_place_find(const ds_consul *consul, const char *nonce
 /* Found or made (UNSURE). NULL: out of memory. */
 ds_consul_place *ds_consul_place_get(ds_consul *consul, const ds_entry *entry);
 void ds_consul_place_forget(ds_consul *consul, const char *nonce); /* harmless when there is none */
-void ds_consul_place_owns(ds_consul_place *place);
+void ds_consul_place_owns(ds_consul_place *place, int64_t since);
 /* Notes who is older than `token` among the answer's pairs from `first` on, which are all of the queue. */
 void ds_consul_place_behind(ds_consul_place *place, const ds_consul_answer *answer, size_t first, int64_t token);
 /* The youngest of those, or NULL. */
@@ -102,6 +104,9 @@ typedef struct ds_consul_leaver {
     char nonce[17];
     int64_t token;
     char *path;
+    bool owns;    /* close: it holds the lock */
+    bool contended; /* close: somebody waited */
+    unsigned op;  /* close: the guard on its lock */
 } ds_consul_leaver;
 
 typedef struct ds_consul_call ds_consul_call;
@@ -163,6 +168,11 @@ void ds_consul_free_idle(ds_consul *consul);
 /* The guard on the session key failed: is the session gone (LOST), or has its epoch moved (`place`)? Asks. */
 void ds_consul_finish_unless_lost(ds_consul_call *call);
 
+/* How a session is called in Consul: by the lease's nonce. */
+#define DS_CONSUL_NAME_SIZE 40
+void ds_consul_session_name(char *out, size_t size, const ds_lease *lease);
+bool ds_consul_is_session_id(const char *id); /* ids go into URLs */
+
 /* ---- keys (consul_keys.c) --------------------------------------------------------------------------------------- */
 
 void ds_consul_key_native(const ds_consul *consul, ds_buf *out, const char *path);
@@ -179,6 +189,9 @@ bool ds_consul_stamp_epoch(const char *value, size_t size, uint64_t *epoch);
 const char *ds_consul_bare(const char *path); /* without the slash it may begin with */
 /* Is it in the primary datacenter? */
 bool ds_consul_is_global(const ds_consul *consul, const char *path);
+bool ds_consul_is_entry(const char *key);
+/* How much of the key others begin with, too, that may be watched together with it. */
+size_t ds_consul_room(const ds_consul *consul, const char *key);
 /* Percent-encoded; with `slashes` they stay. */
 void ds_consul_add_escaped(ds_buf *out, const char *text, bool slashes);
 

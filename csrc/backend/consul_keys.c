@@ -115,15 +115,42 @@ bool ds_consul_stamp_epoch(const char *value, size_t size, uint64_t *epoch) {
     return found;
 }
 
+/* ---- what a key is ------------------------------------------------------------------------------------------------ */
+
+/* Length of the path of the entry's queue, 0: it is no entry. */
+static size_t entry_base(const char *key) {
+    static const char mark[] = "/.queue/";
+    const char *slash = strrchr(key, '/');
+    size_t upto = slash != NULL ? (size_t)(slash - key) + 1 : 0, size = sizeof(mark) - 1;
+    return upto > size && strncmp(key + upto - size, mark, size) == 0 ? upto - size : 0;
+}
+
+bool ds_consul_is_entry(const char *key) {
+    return entry_base(key) > 0;
+}
+
+/* All queues of dsync's own names stand together; a queue elsewhere has nothing but its own path. */
+size_t ds_consul_room(const ds_consul *consul, const char *key) {
+    size_t size = entry_base(key);
+    if (size == 0) {
+        size = ends_native(key) ? strlen(key) - strlen(NATIVE_END) : strlen(key);
+    }
+    size_t room = size;
+    const char *rest = behind_space(consul, key);
+    if (behind(rest, "/lock/") != NULL || behind(rest, "/leader/") != NULL || behind(rest, "/session/") != NULL) {
+        while (room > 1 && key[room - 1] != '/') {
+            room--;
+        }
+    }
+    return room;
+}
+
 /* ---- why an entry was removed -------------------------------------------------------------------------------------- */
 
 void ds_consul_add_broken_key(ds_buf *out, const char *entry_key) {
-    static const char queue[] = "/.queue/";
     const char *nonce = strrchr(entry_key, '/');
-    size_t upto = nonce != NULL ? (size_t)(nonce - entry_key) + 1 : 0;
-    size_t mark = sizeof(queue) - 1;
     ds_buf_clear(out);
-    ds_buf_add(out, entry_key, upto > mark ? upto - mark : 0);
+    ds_buf_add(out, entry_key, entry_base(entry_key));
     ds_buf_add_text(out, "/.broken/");
     ds_buf_add_text(out, nonce != NULL ? nonce + 1 : entry_key);
 }

@@ -51,8 +51,9 @@ void ds_consul_place_forget(ds_consul *consul, const char *nonce) {
     }
 }
 
-void ds_consul_place_owns(ds_consul_place *place) {
+void ds_consul_place_owns(ds_consul_place *place, int64_t since) {
     drop_ahead(place);
+    place->since = since;
     place->standing = DS_CONSUL_OWNER;
     place->delayed_ns = 0;
 }

@@ -1,8 +1,7 @@
 /* consul_session.c: a session of Consul's and one key that it locks.
  *
  * Consul chooses the ids of sessions, so a creation cannot simply be repeated: the session's name carries our nonce, and
- * after an answer that never came the session is looked for by that name. A session's end takes its keys with it but
- * leaves a lock-delay on each: so what it still holds is given back first.
+ * after an answer that never came the session is looked for by that name. How it ends: consul_close.c.
  */
 #include "consul.h"
 
@@ -12,16 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GIVEN_BACK_AT_ONCE 20 /* entries in one transaction */
-
 /* ---- open -------------------------------------------------------------------------------------------------------- */
 
-static void name_of(char *out, size_t size, const ds_lease *lease) {
+void ds_consul_session_name(char *out, size_t size, const ds_lease *lease) {
     snprintf(out, size, "dsync %016" PRIx64, lease->nonce);
 }
 
-/* Ids go into URLs. */
-static bool is_session_id(const char *id) {
+bool ds_consul_is_session_id(const char *id) {
     size_t size = id != NULL ? strspn(id, "0123456789abcdefABCDEF-") : 0;
     return size > 0 && id[size] == '\0' && size < sizeof(((ds_lease *)NULL)->id);
 }
@@ -98,7 +94,7 @@ static void make_key(ds_consul_call *call) {
 }
 
 static bool take_id(ds_consul_call *call, const char *id) {
-    if (!is_session_id(id)) {
+    if (!ds_consul_is_session_id(id)) {
         return false;
     }
     snprintf(call->lease->id, sizeof(call->lease->id), "%s", id);
@@ -113,10 +109,10 @@ static void on_created(ds_consul_call *call, const ds_consul_answer *answer) {
 }
 
 static void create(ds_consul_call *call) {
-    char name[40];
+    char name[DS_CONSUL_NAME_SIZE];
     const ds_consul_settings *settings = &call->consul->settings;
     ds_buf *body = &call->exchange.txn.body;
-    name_of(name, sizeof(name), call->lease);
+    ds_consul_session_name(name, sizeof(name), call->lease);
     ds_buf_clear(body);
     ds_consul_session_body(body, name, call->lease->ttl_ms, settings->lock_delay_ms, settings->checks);
     ((ds_consul_lease *)call->lease->impl)->tried = true;
@@ -125,8 +121,8 @@ static void create(ds_consul_call *call) {
 
 /* Did an earlier try succeed after all? */
 static void on_listed(ds_consul_call *call, const ds_consul_answer *answer) {
-    char name[40];
-    name_of(name, sizeof(name), call->lease);
+    char name[DS_CONSUL_NAME_SIZE];
+    ds_consul_session_name(name, sizeof(name), call->lease);
     for (const ds_json *item = ds_json_first(answer->json); item != NULL; item = ds_json_next(item)) {
         const char *found = ds_json_is_object(item) ? ds_json_text(item, "Name") : NULL;
         if (found != NULL && strcmp(found, name) == 0 && take_id(call, ds_json_text(item, "ID"))) {
@@ -184,123 +180,4 @@ void ds_consul_renew(ds_backend *backend, ds_call *owner, const ds_lease *lease)
     }
     call->modified = lease->ttl_ms;
     ds_consul_step(call, DS_CONSUL_RENEW, on_renewed);
-}
-
-/* ---- close --------------------------------------------------------------------------------------------------------- */
-
-static void on_destroyed(ds_consul_call *call, const ds_consul_answer *answer) {
-    (void)answer;
-    ds_consul_finish_place(call, DS_PLACE_DONE);
-}
-
-static bool on_not_destroyed(ds_consul_call *call, const ds_consul_result *result) {
-    if (result->outcome != DS_LOST) {
-        return false;
-    }
-    ds_consul_finish_place(call, DS_PLACE_DONE);
-    return true;
-}
-
-static void destroy(ds_consul_call *call) {
-    call->failed = on_not_destroyed;
-    ds_consul_step(call, DS_CONSUL_DESTROY, on_destroyed);
-}
-
-static void give_back(ds_consul_call *call);
-
-/* One that somebody has taken away spoils the transaction for all: the others follow in the next. */
-static void on_given_back(ds_consul_call *call, const ds_consul_answer *answer) {
-    size_t kept = 0;
-    for (size_t i = 0; i < call->leaver_count; i++) {
-        bool sent = i < call->leaver_at;
-        bool spoilt = sent && (ds_consul_failed(answer, (unsigned)i * 3));
-        bool again = sent ? answer->failed != 0 && !spoilt : true;
-        if (again) {
-            call->leavers[kept++] = call->leavers[i];
-        } else {
-            ds_free(call->leavers[i].path);
-        }
-    }
-    call->leaver_count = kept;
-    give_back(call);
-}
-
-static void give_back(ds_consul_call *call) {
-    if (call->leaver_count == 0) {
-        destroy(call);
-        return;
-    }
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    size_t count = call->leaver_count < GIVEN_BACK_AT_ONCE ? call->leaver_count : GIVEN_BACK_AT_ONCE;
-    for (size_t i = 0; i < count; i++) {
-        ds_consul_key_native(call->consul, &call->native, call->leavers[i].path);
-        ds_consul_key_entry(call->consul, &call->own, call->leavers[i].path, call->leavers[i].nonce);
-        if (call->native.failed || call->own.failed) {
-            txn->body.failed = true;
-            break;
-        }
-        ds_consul_if_session(txn, call->native.data, call->id);
-        ds_consul_delete(txn, call->native.data);
-        ds_consul_delete(txn, call->own.data);
-    }
-    call->leaver_at = count;
-    ds_consul_step(call, DS_CONSUL_TXN, on_given_back);
-}
-
-/* False: no memory; then its locks are free when the lock-delay is over. */
-static bool list_owned(ds_consul_call *call, const ds_consul_lease *impl) {
-    size_t count = 0;
-    for (ds_list *node = impl->places.next; node != &impl->places; node = node->next) {
-        count += DS_LIST_ENTRY(node, ds_consul_place, node)->standing == DS_CONSUL_OWNER;
-    }
-    call->leavers = count > 0 ? ds_calloc(count, sizeof(*call->leavers)) : NULL;
-    for (ds_list *node = impl->places.next; call->leavers != NULL && node != &impl->places; node = node->next) {
-        const ds_consul_place *place = DS_LIST_ENTRY(node, ds_consul_place, node);
-        if (place->standing != DS_CONSUL_OWNER) {
-            continue;
-        }
-        ds_consul_leaver *leaver = &call->leavers[call->leaver_count];
-        memcpy(leaver->nonce, place->nonce, sizeof(leaver->nonce));
-        leaver->path = ds_strdup(place->path);
-        if (leaver->path == NULL) {
-            return false;
-        }
-        call->leaver_count++;
-    }
-    return count == 0 || call->leavers != NULL;
-}
-
-/* Opening may have got as far as a session that we never heard of. */
-static void on_close_listed(ds_consul_call *call, const ds_consul_answer *answer) {
-    for (const ds_json *item = ds_json_first(answer->json); item != NULL; item = ds_json_next(item)) {
-        const char *found = ds_json_is_object(item) ? ds_json_text(item, "Name") : NULL;
-        const char *id = found != NULL ? ds_json_text(item, "ID") : NULL;
-        if (found != NULL && strcmp(found, call->text.data) == 0 && is_session_id(id)) {
-            snprintf(call->id, sizeof(call->id), "%s", id);
-            destroy(call);
-            return;
-        }
-    }
-    ds_consul_finish_place(call, DS_PLACE_DONE);
-}
-
-void ds_consul_close(ds_backend *backend, ds_call *owner, const ds_lease *lease) {
-    ds_consul_call *call = ds_consul_begin(backend, owner, lease);
-    if (call == NULL) {
-        return;
-    }
-    char name[40];
-    name_of(name, sizeof(name), lease);
-    ds_buf_add_text(&call->text, name);
-    if (ds_consul_no_memory(call)) {
-        return;
-    }
-    if (lease->impl == NULL) {
-        ds_consul_refuse_later(call, DS_LOST, DSYNC_OK, "Consul: the session was never opened");
-    } else if (lease->id[0] == '\0') {
-        ds_consul_step(call, DS_CONSUL_LIST, on_close_listed);
-    } else {
-        (void)list_owned(call, lease->impl);
-        give_back(call);
-    }
 }

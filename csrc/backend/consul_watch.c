@@ -1,117 +1,83 @@
-/* consul_watch.c: watches, by blocking queries: a question that the agent answers when there is something new.
+/* consul_watch.c: watches: what the answers to queries mean for those who watch.
  *
- * Such a query names the index of the state it has seen. It is answered early for other reasons, too, and at its end in any
- * case; and when the index falls (a restored snapshot, or the collection of old deletions) it begins again from nothing.
- * So what counts is what the answer shows, not that it came.
+ * Whoever is told of something may end its watch, or any other, or begin new ones.
  */
-#include "consul.h"
+#include "consul_watch.h"
 
 #include "../base/error.h"
-#include "consul_error.h"
 
-#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define WAIT_S 15                /* how long the agent may keep a query: an answer that got lost is missed so long */
-#define SLACK_NS (2 * DS_SECOND) /* and it adds up to a sixteenth of that, and the way */
-#define PACE_NS (10 * DS_MS)     /* between two queries of one watch */
-#define REASON_NS (250 * DS_MS)  /* what asking for the reason of a removal may take */
-#define REPLY_MAX ((size_t)16 * 1024 * 1024)
+#define REASON_NS (250 * DS_MS) /* what asking for the reason of a removal may take */
+#define LOOK_NS DS_SECOND       /* between two hints to look, where an answer cannot tell */
 
-typedef enum kind {
-    WATCH_KEY,  /* that it is there */
-    WATCH_LOCK, /* that the same session has it */
-    WATCH_TREE, /* that nothing changes */
-} kind;
+/* ---- life of a watch -------------------------------------------------------------------------------------------- */
 
-typedef struct watching {
-    ds_list node;
-    ds_consul *consul;
-    ds_watch *owner; /* NULL: given up */
-    kind kind;
-    bool own; /* our entry: when it holds, the lock is what is watched */
-    bool global;
-    char *key;        /* as named by the owner */
-    char *target;     /* what is watched now, when it is not `key` */
-    char session[72]; /* WATCH_LOCK: whose it was, "" = not yet known */
-    int64_t index;
-    int64_t asked_ns;
-    bool ready;
-    ds_buf url;
-    ds_http_sink sink;
-    ds_http *http;
-    ds_endpoint *endpoint;
-    ds_timer timer;
-    ds_task task;
-    ds_call reason;
-    ds_consul_answer answer;
-} watching;
-
-static void ask(watching *w);
-
-/* ---- ends -------------------------------------------------------------------------------------------------------- */
-
-static void stop(watching *w) {
-    ds_world *world = w->consul->base.world;
-    ds_list_remove(&w->task.node);
-    ds_timer_stop(world, &w->timer);
-    ds_consul_cancel(&w->consul->base, &w->reason);
-    if (w->http != NULL) {
-        world->ops->http_cancel(world, w->http);
-        w->http = NULL;
-    }
-}
-
-static void dispose(watching *w) {
-    stop(w);
+static void dispose(ds_consul_watching *w) {
     ds_list_remove(&w->node);
-    ds_consul_answer_free(&w->answer);
-    ds_buf_free(&w->url);
+    ds_list_remove(&w->task.node);
+    ds_consul_cancel(&w->consul->base, &w->reason);
     ds_free(w->target);
     ds_free(w->key);
     ds_free(w);
 }
 
-void ds_consul_free_watches(ds_consul *consul) {
-    while (!ds_list_empty(&consul->watches)) {
-        watching *w = DS_LIST_ENTRY(consul->watches.next, watching, node);
-        if (w->owner != NULL) {
-            w->owner->impl = NULL;
-        }
-        dispose(w);
-    }
-}
-
 void ds_consul_unwatch(ds_backend *backend, ds_watch *watch) {
     (void)backend;
-    watching *w = watch->impl;
+    ds_consul_watching *w = watch->impl;
     if (w != NULL) {
         watch->impl = NULL;
         dispose(w);
     }
 }
 
-static void tell(watching *w, ds_watch_event *event) {
+static void forget_all(ds_list *list) {
+    while (!ds_list_empty(list)) {
+        ds_consul_watching *w = DS_LIST_ENTRY(list->next, ds_consul_watching, node);
+        w->owner->impl = NULL;
+        dispose(w);
+    }
+}
+
+void ds_consul_free_watches(ds_consul *consul) {
+    forget_all(&consul->beginning);
+    while (!ds_list_empty(&consul->queries)) {
+        ds_consul_query *query = DS_LIST_ENTRY(consul->queries.next, ds_consul_query, node);
+        forget_all(&query->watches);
+        ds_consul_query_free(query);
+    }
+}
+
+static void tell(ds_consul_watching *w, ds_watch_event *event) {
     event->key = w->key;
     w->owner->on_event(w->owner, event);
 }
 
-static void end(watching *w, ds_class outcome, const char *message) {
+static void end(ds_consul_watching *w, ds_class outcome, const char *message) {
     ds_watch *owner = w->owner;
-    dsync_error copy;
-    ds_error_set(&copy, DSYNC_UNAVAILABLE, "%s", message);
     dispose(w);
     owner->impl = NULL;
-    ds_watch_event event = {.kind = DS_WATCH_ENDED, .outcome = outcome, .message = copy.message};
+    ds_watch_event event = {.kind = DS_WATCH_ENDED, .outcome = outcome, .message = message};
     owner->on_event(owner, &event);
 }
 
-/* ---- what an answer shows ------------------------------------------------------------------------------------------ */
+void ds_consul_watch_failed(ds_consul_query *query, ds_class outcome, const char *message) {
+    ds_list all;
+    ds_list_init(&all);
+    ds_list_splice(&all, &query->watches);
+    ds_consul_query_free(query);
+    while (!ds_list_empty(&all)) {
+        end(DS_LIST_ENTRY(all.next, ds_consul_watching, node), outcome, message);
+    }
+}
+
+/* ---- gone --------------------------------------------------------------------------------------------------------- */
 
 static void on_reason(ds_call *call, const ds_reply *reply) {
-    watching *w = DS_CONTAINER_OF(call, watching, reason);
-    ds_watch_event event = {.kind = DS_WATCH_DELETED, .token = 0};
+    ds_consul_watching *w = DS_CONTAINER_OF(call, ds_consul_watching, reason);
+    ds_watch_event event = {.kind = DS_WATCH_DELETED};
     if (reply->outcome == DS_OK) {
         event.value = reply->value;
         event.value_size = reply->value_size;
@@ -119,8 +85,11 @@ static void on_reason(ds_call *call, const ds_reply *reply) {
     tell(w, &event);
 }
 
-/* Nothing more is asked: the owner looks, and watches something else. */
-static void gone(watching *w) {
+/* Nothing more is asked for this one: its owner looks, and watches something else. */
+static void gone(ds_consul_watching *w) {
+    ds_list_remove(&w->node);
+    ds_list_append(&w->consul->beginning, &w->node);
+    w->query = NULL;
     if (w->own) {
         w->reason.done = on_reason;
         w->reason.timeout_ns = REASON_NS;
@@ -132,33 +101,41 @@ static void gone(watching *w) {
     tell(w, &event);
 }
 
-static bool watch_lock_instead(watching *w, int64_t index) {
+static void tell_ready(ds_consul_watching *w, int64_t revision) {
+    ds_watch_event event = {.kind = DS_WATCH_READY, .revision = revision};
+    w->ready = true;
+    tell(w, &event);
+}
+
+/* The answer to a question from before the watch began, and older than what its owner knew then, says nothing. */
+static bool is_outdated(const ds_consul_query *query, const ds_consul_watching *w, int64_t index) {
+    return query->asked <= w->joined && index < w->seen;
+}
+
+/* ---- the answer about one key --------------------------------------------------------------------------------------- */
+
+/* It holds now: what matters from here on is the lock. */
+static void turn_to_lock(ds_consul_query *query, ds_consul_watching *w, const ds_consul_pair *entry) {
     const ds_consul_place *place = ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1);
     ds_buf native = DS_BUF_EMPTY;
     if (place == NULL) {
-        return false;
+        return;
     }
     ds_consul_key_native(w->consul, &native, place->path);
-    if (native.failed) {
-        ds_buf_free(&native);
-        return false;
+    if (!native.failed && ds_consul_query_turn(query, native.data, entry->modified)) {
+        w->kind = DS_CONSUL_WATCH_LOCK;
     }
-    ds_free(w->target);
-    w->target = native.data;
-    w->kind = WATCH_LOCK;
-    w->index = index;
-    return true;
+    ds_buf_free(&native);
 }
 
-/* True: it is as it was. */
-static bool key_stands(watching *w, const ds_consul_pair *pair) {
+/* Is it as it was? */
+static bool stands(ds_consul_query *query, ds_consul_watching *w, const ds_consul_pair *pair) {
     if (pair == NULL) {
         return false;
     }
-    if (w->kind == WATCH_KEY) {
+    if (w->kind == DS_CONSUL_WATCH_KEY) {
         if (w->own && pair->flags == DS_CONSUL_HOLDS) {
-            snprintf(w->session, sizeof(w->session), "%s", pair->session);
-            (void)watch_lock_instead(w, pair->modified);
+            turn_to_lock(query, w, pair);
         }
         return true;
     }
@@ -168,171 +145,248 @@ static bool key_stands(watching *w, const ds_consul_pair *pair) {
     return w->session[0] != '\0' && strcmp(w->session, pair->session) == 0;
 }
 
-static void again(watching *w) {
-    int64_t now = ds_now(w->consul->base.world);
-    int64_t at = w->asked_ns + PACE_NS;
-    ds_timer_set(w->consul->base.world, &w->timer, at > now ? at : now);
-}
-
-static void judge_shown(watching *w, const ds_http_result *http, int64_t index) {
-    bool news = index != w->index;
-    w->index = index < w->index ? 0 : index;
-    if (w->kind == WATCH_TREE) {
-        ds_watch_event event = {.kind = w->ready ? DS_WATCH_CHANGED : DS_WATCH_READY, .revision = index};
-        bool tells = news || !w->ready;
-        w->ready = true;
-        again(w);
-        if (tells) {
-            tell(w, &event);
-        }
+static void answered_single(ds_consul_query *query, const ds_http_result *http, int64_t index) {
+    ds_consul_watching *w = DS_LIST_ENTRY(query->watches.next, ds_consul_watching, node);
+    const ds_consul_pair *pair = NULL;
+    if (is_outdated(query, w, index)) {
         return;
     }
-    ds_consul_decoded decoded = DS_CONSUL_DECODED;
     if (http->status == 200) {
-        decoded = ds_consul_decode_pairs(&w->answer, http->body != NULL ? http->body : "", http->body_size);
-    } else {
-        ds_consul_answer_clear(&w->answer);
+        const char *body = http->body != NULL ? http->body : "";
+        if (ds_consul_decode_pairs(&query->answer, body, http->body_size) != DS_CONSUL_DECODED) {
+            ds_consul_watch_failed(query, DS_NOT_EXECUTED, "the answer to a watch cannot be read");
+            return;
+        }
+        pair = query->answer.count > 0 ? &query->answer.pairs[0] : NULL;
     }
-    if (decoded != DS_CONSUL_DECODED) {
-        end(w, DS_NOT_EXECUTED, "the answer to a watch cannot be read");
-        return;
-    }
-    if (!key_stands(w, w->answer.count > 0 ? &w->answer.pairs[0] : NULL)) {
+    if (!stands(query, w, pair)) {
         gone(w);
-        return;
+    } else if (!w->ready) {
+        tell_ready(w, index);
     }
-    again(w);
+}
+
+static void answered_tree(ds_consul_query *query, int64_t index) {
+    ds_consul_watching *w = DS_LIST_ENTRY(query->watches.next, ds_consul_watching, node);
     if (!w->ready) {
-        w->ready = true;
-        ds_watch_event event = {.kind = DS_WATCH_READY, .revision = index};
+        w->seen = index;
+        tell_ready(w, index);
+    } else if (index != w->seen) {
+        w->seen = index;
+        ds_watch_event event = {.kind = DS_WATCH_CHANGED, .revision = index};
         tell(w, &event);
     }
 }
 
-static void judge_refusal(watching *w, const ds_http_result *http) {
-    ds_consul *consul = w->consul;
-    const char *text = http->body != NULL ? http->body : "";
-    ds_consul_verdict verdict = ds_consul_judge(http->status, text, consul->known);
-    dsync_error error;
-    ds_consul_explain(&error, w->endpoint, http->status, text, http->body_size, verdict.advice);
-    if (verdict.server_ailing) {
-        ds_endpoints_bad(&consul->endpoints, w->endpoint, ds_now(consul->base.world));
-    }
-    end(w, verdict.outcome == DS_REFUSED ? DS_REFUSED : DS_NOT_EXECUTED, error.message);
+/* ---- the answer about everything that begins alike ------------------------------------------------------------------- */
+
+/* A key that has to be there, and for whom. */
+typedef struct wish {
+    const char *key;
+    char *made; /* `key`, when it was made for this */
+    ds_consul_watching *watching;
+} wish;
+
+static int compare_wishes(const void *left, const void *right) {
+    return strcmp(((const wish *)left)->key, ((const wish *)right)->key);
 }
 
-static void on_done(ds_http_sink *sink, const ds_http_result *http) {
-    watching *w = DS_CONTAINER_OF(sink, watching, sink);
-    ds_consul *consul = w->consul;
-    int64_t index = 0;
-    w->http = NULL;
-    if (http->fate != DS_HTTP_ANSWERED) {
-        ds_endpoints_bad(&consul->endpoints, w->endpoint, ds_now(consul->base.world));
-        end(w, DS_NOT_EXECUTED, http->message);
+static size_t count_watches(const ds_consul_query *query) {
+    size_t count = 0;
+    for (const ds_list *node = query->watches.next; node != &query->watches; node = node->next) {
+        count++;
+    }
+    return count;
+}
+
+static void add_wish(wish *wishes, size_t *count, const char *key, char *made, ds_consul_watching *w) {
+    w->wanted++;
+    wishes[(*count)++] = (wish){key, made, w};
+}
+
+/* Every watch wants its key; that of an own entry which held when the answer was given wants the lock, too. */
+static size_t make_wishes(ds_consul_query *query, wish *wishes, int64_t index) {
+    size_t count = 0;
+    for (ds_list *node = query->watches.next; node != &query->watches; node = node->next) {
+        ds_consul_watching *w = DS_LIST_ENTRY(node, ds_consul_watching, node);
+        w->wanted = w->found = 0;
+        if (is_outdated(query, w, index)) {
+            continue;
+        }
+        add_wish(wishes, &count, w->own ? ds_consul_bare(w->key) : w->target, NULL, w);
+        const ds_consul_place *place = w->own ? ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1) : NULL;
+        if (place == NULL || place->standing != DS_CONSUL_OWNER || place->since > index) {
+            continue;
+        }
+        ds_buf native = DS_BUF_EMPTY;
+        ds_consul_key_native(w->consul, &native, place->path);
+        if (native.failed || strncmp(native.data, query->target, strlen(query->target)) != 0) {
+            ds_buf_free(&native);
+        } else {
+            add_wish(wishes, &count, native.data, native.data, w);
+        }
+    }
+    return count;
+}
+
+static void fulfil(const wish *wishes, size_t count, const char *key) {
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(wishes[middle].key, key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for (; low < count && strcmp(wishes[low].key, key) == 0; low++) {
+        wishes[low].watching->found++;
+    }
+}
+
+/* Who is to be told goes to `told`, because telling one may end others. */
+static void sort_out(ds_consul_query *query, ds_list *told) {
+    int64_t now = ds_now(query->consul->base.world);
+    for (ds_list *node = query->watches.next, *next; node != &query->watches; node = next) {
+        ds_consul_watching *w = DS_LIST_ENTRY(node, ds_consul_watching, node);
+        next = node->next;
+        /* Only names are listed: whether a lock of somebody else's is still theirs has to be looked at. */
+        bool look = w->kind == DS_CONSUL_WATCH_LOCK && !w->own && now - w->looked_ns >= LOOK_NS;
+        if (w->found < w->wanted || (!w->ready && w->wanted > 0) || look) {
+            ds_list_remove(&w->node);
+            ds_list_append(told, &w->node);
+        }
+    }
+}
+
+static void tell_all(ds_consul_query *query, ds_list *told, int64_t index) {
+    int64_t now = ds_now(query->consul->base.world);
+    while (!ds_list_empty(told)) {
+        ds_consul_watching *w = DS_LIST_ENTRY(told->next, ds_consul_watching, node);
+        if (w->found < w->wanted) {
+            gone(w);
+            continue;
+        }
+        ds_list_remove(&w->node);
+        ds_list_append(&query->watches, &w->node);
+        w->looked_ns = now;
+        tell_ready(w, index);
+    }
+}
+
+static void answered_wide(ds_consul_query *query, const ds_http_result *http, int64_t index) {
+    const char *body = http->body != NULL && http->status == 200 ? http->body : "[]";
+    size_t size = http->body != NULL && http->status == 200 ? http->body_size : 2;
+    wish *wishes = ds_calloc(2 * count_watches(query), sizeof(*wishes));
+    if (wishes == NULL || ds_consul_decode(&query->answer, body, size) != DS_CONSUL_DECODED) {
+        ds_free(wishes);
+        ds_consul_watch_failed(query, DS_NOT_EXECUTED, "the answer to a watch cannot be read");
         return;
     }
-    const char *leader = http->header_values[0], *text = http->header_values[1];
-    bool read = text != NULL && ds_parse_int64(text, strlen(text), &index) && index > 0;
-    bool found = http->status == 200 || http->status == 404;
-    if (!found || !read) {
-        judge_refusal(w, http);
-    } else if (leader != NULL && strcmp(leader, "false") == 0) {
-        ds_endpoints_bad(&consul->endpoints, w->endpoint, ds_now(consul->base.world));
-        end(w, DS_NOT_EXECUTED, "the agent knows no leader of its cluster");
+    size_t count = make_wishes(query, wishes, index);
+    qsort(wishes, count, sizeof(*wishes), compare_wishes);
+    for (const ds_json *item = ds_json_first(query->answer.json); item != NULL; item = ds_json_next(item)) {
+        const char *key = ds_json_value_text(item);
+        if (key != NULL) {
+            fulfil(wishes, count, key);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        ds_free(wishes[i].made);
+    }
+    ds_free(wishes);
+    ds_consul_answer_clear(&query->answer);
+    ds_list told;
+    ds_list_init(&told);
+    sort_out(query, &told);
+    tell_all(query, &told, index);
+}
+
+void ds_consul_watch_answered(ds_consul_query *query, const ds_http_result *http, int64_t index) {
+    if (query->wide) {
+        answered_wide(query, http, index);
+    } else if (query->tree) {
+        answered_tree(query, index);
     } else {
-        ds_endpoints_good(&consul->endpoints, w->endpoint);
-        judge_shown(w, http, index);
+        answered_single(query, http, index);
     }
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- beginning -------------------------------------------------------------------------------------------------------- */
 
-static void write_url(watching *w) {
-    ds_buf_clear(&w->url);
-    ds_buf_add_text(&w->url, "/v1/kv/");
-    ds_consul_add_escaped(&w->url, w->target != NULL ? w->target : ds_consul_bare(w->key), true);
-    if (w->kind == WATCH_TREE) {
-        ds_buf_add_char(&w->url, '/');
-    }
-    ds_consul_add_query(w->consul, &w->url, w->global);
-    ds_buf_add_text(&w->url, w->kind == WATCH_TREE ? "&keys=" : "");
-    if (w->index > 0) {
-        ds_buf_add_format(&w->url, "&index=%" PRId64 "&wait=%ds", w->index, WAIT_S);
-    }
-}
-
-static void ask(watching *w) {
-    ds_consul *consul = w->consul;
-    ds_world *world = consul->base.world;
-    dsync_error error;
-    write_url(w);
-    if (!ds_consul_auth_ready(consul, &error) || w->url.failed) {
-        end(w, DS_NOT_EXECUTED, w->url.failed ? "out of memory" : error.message);
+/* An entry of our own that holds: what matters is the lock. */
+static void begin_with_lock(ds_consul_watching *w) {
+    const ds_consul_place *place = ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1);
+    ds_buf native = DS_BUF_EMPTY;
+    if (place == NULL || place->standing != DS_CONSUL_OWNER) {
         return;
     }
-    w->asked_ns = ds_now(world);
-    w->endpoint = ds_endpoints_pick(&consul->endpoints, w->asked_ns);
-    ds_http_request request = {
-        .endpoint = w->endpoint,
-        .method = "GET",
-        .target = w->url.data,
-        .want_headers = {"X-Consul-KnownLeader", "X-Consul-Index", NULL},
-        .reply_max = REPLY_MAX,
-        .timeout_ns = (WAIT_S + WAIT_S / 16) * DS_SECOND + SLACK_NS,
-        .urgent = true, /* it takes long and must not keep others off the wire */
-    };
-    ds_consul_headers(consul, &request);
-    w->http = world->ops->http_start(world, &request, &w->sink);
-    if (w->http == NULL) {
+    ds_consul_key_native(w->consul, &native, place->path);
+    if (native.failed) {
+        ds_buf_free(&native);
+        return;
+    }
+    ds_free(w->target);
+    w->target = native.data;
+    w->kind = DS_CONSUL_WATCH_LOCK;
+    w->seen = w->seen > 0 && w->seen < place->since ? place->since : w->seen;
+}
+
+/* A state that the owner knows needs no answer. */
+static void on_begin(ds_task *task) {
+    ds_consul_watching *w = DS_CONTAINER_OF(task, ds_consul_watching, task);
+    if (w->own) {
+        begin_with_lock(w);
+    }
+    ds_list_remove(&w->node);
+    if (!ds_consul_query_join(w)) {
+        ds_list_append(&w->consul->beginning, &w->node);
         end(w, DS_NOT_EXECUTED, "out of memory");
+    } else if (w->seen > 0 && w->query->index > 0 && w->kind != DS_CONSUL_WATCH_TREE) {
+        tell_ready(w, w->seen);
     }
 }
 
-static void on_timer(ds_timer *timer) {
-    ask(DS_CONTAINER_OF(timer, watching, timer));
-}
-
-/* A state that is known has been seen by the owner, too. */
-static void on_start(ds_task *task) {
-    watching *w = DS_CONTAINER_OF(task, watching, task);
-    ds_timer_set(w->consul->base.world, &w->timer, ds_now(w->consul->base.world));
-    if (w->index > 0) {
-        w->ready = true;
-        ds_watch_event event = {.kind = DS_WATCH_READY, .revision = w->index};
-        tell(w, &event);
+/* A subtree is everything below the key, anything else the key itself. */
+static bool name_target(ds_consul_watching *w, const ds_watch_spec *spec) {
+    const char *bare = ds_consul_bare(spec->key);
+    ds_buf target = DS_BUF_EMPTY;
+    ds_buf_add_text(&target, bare);
+    if (spec->subtree) {
+        ds_buf_add_char(&target, '/');
     }
-}
-
-static bool is_entry(const char *key) {
-    const char *slash = strrchr(key, '/');
-    static const char mark[] = "/.queue/";
-    size_t upto = slash != NULL ? (size_t)(slash - key) + 1 : 0, size = sizeof(mark) - 1;
-    return upto > size && strncmp(key + upto - size, mark, size) == 0;
+    w->target = target.data;
+    w->key = ds_strdup(spec->key);
+    return !target.failed && w->key != NULL;
 }
 
 bool ds_consul_watch(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec) {
     ds_consul *consul = ds_consul_of(backend);
-    watching *w = ds_calloc(1, sizeof(*w));
-    char *key = ds_strdup(spec->key);
-    if (w == NULL || key == NULL) {
+    ds_consul_watching *w = ds_calloc(1, sizeof(*w));
+    if (w == NULL || !name_target(w, spec)) {
+        if (w != NULL) {
+            ds_free(w->target);
+            ds_free(w->key);
+        }
         ds_free(w);
-        ds_free(key);
         return false;
     }
-    bool entry = is_entry(key);
+    bool entry = ds_consul_is_entry(w->key);
     w->consul = consul;
     w->owner = watch;
-    w->key = key;
     w->own = entry && spec->lease != NULL;
-    w->kind = spec->subtree ? WATCH_TREE : entry || spec->lease != NULL ? WATCH_KEY : WATCH_LOCK;
-    w->index = spec->since > 0 ? spec->since - 1 : spec->seen;
-    w->global = ds_consul_is_global(consul, key);
-    w->sink.on_done = on_done;
-    w->timer.fire = on_timer;
-    w->task.run = on_start;
+    w->kind = spec->subtree                    ? DS_CONSUL_WATCH_TREE
+              : entry || spec->lease != NULL ? DS_CONSUL_WATCH_KEY
+                                               : DS_CONSUL_WATCH_LOCK;
+    if (w->own) {
+        snprintf(w->session, sizeof(w->session), "%s", spec->lease->id);
+    }
+    w->seen = spec->since > 0 ? spec->since - 1 : spec->seen;
+    w->global = ds_consul_is_global(consul, w->key);
+    w->task.run = on_begin;
     ds_list_init(&w->task.node);
     ds_list_init(&w->node);
-    ds_list_append(&consul->watches, &w->node);
+    ds_list_append(&consul->beginning, &w->node);
     watch->impl = w;
     ds_post(backend->world, &w->task);
     return true;
