@@ -16,7 +16,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define WAIT_S 30                /* how long the agent may keep a query */
+#define WAIT_S 15                /* how long the agent may keep a query: an answer that got lost is missed so long */
 #define SLACK_NS (2 * DS_SECOND) /* it adds up to a sixteenth of that, and there is the way */
 #define SINGLES_MAX 4            /* queries of one watch each */
 #define PACE_NS (10 * DS_MS)     /* between two queries of one kind */
