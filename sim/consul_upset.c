@@ -72,13 +72,36 @@ static void destroy_one(cm *e) {
     }
 }
 
+/* Everything of one lock, as `consul kv delete -recurse` does it. */
+static void delete_lock(cm *e, unsigned lock) {
+    cm_view fresh;
+    const char *path = sim_path_of(lock);
+    sim_note(e->s, "operator: deletes everything below %s", path);
+    cm_view_copy(&e->now, &fresh);
+    for (size_t i = 0; i < e->now.count; i++) {
+        const cm_row *row = e->now.rows[i];
+        if (strncmp(row->key, path, strlen(path)) == 0 && row->key[strlen(path)] == '/') {
+            cm_view_set(&fresh, row, NULL);
+        }
+    }
+    cm_commit(e, &fresh, CM_NOBODY, CHK_TAKEN);
+}
+
+/* The mark that somebody waits, and the entry of who holds, are not what holds a lock: who wants to end that deletes its
+ * key or all of it. */
 static void delete_one(cm *e) {
     if (e->now.count == 0) {
         return;
     }
     const cm_row *row = e->now.rows[sim_random(e->s) % e->now.count];
-    /* The mark that somebody waits is no entry; without it the queue is not one (docs/consul.md). */
-    if (strstr(row->key, "/data/") == NULL && strstr(row->key, "/.waiting") == NULL) {
+    for (unsigned i = 0; i < SIM_LOCKS; i++) {
+        if (strstr(row->key, sim_path_of(i)) == row->key &&
+            (strstr(row->key, "/.waiting") != NULL || row->create == e->owner[i])) {
+            delete_lock(e, i);
+            return;
+        }
+    }
+    if (strstr(row->key, "/data/") == NULL) {
         sim_note(e->s, "operator: deletes %s", row->key);
         cm_change_one(e, row, NULL, CM_NOBODY, CHK_TAKEN);
     }
