@@ -297,6 +297,9 @@ DSYNC_API int dsync_held(const dsync_lock *lock);
 DSYNC_API int64_t dsync_valid_for_ms(const dsync_lock *lock); /* 0 when not held */
 /* "idle" "entering" "waiting" "lock-delay" "held" "suspect" "releasing" "lost", in a forked child "forked". Static. */
 DSYNC_API const char *dsync_lock_state(const dsync_lock *lock);
+/* In "lock-delay", when nobody holds but the server lets nobody in: until when at most, CLOCK_REALTIME in ms since 1970.
+ * 0 in any other state. */
+DSYNC_API int64_t dsync_lock_delayed_until_ms(const dsync_lock *lock);
 DSYNC_API int64_t dsync_token(const dsync_lock *lock);            /* of the present or last acquisition; 0 = none */
 DSYNC_API uint64_t dsync_acquisition(const dsync_lock *lock);     /* counts this object's acquisitions, 0 = none yet */
 DSYNC_API dsync_reason dsync_lost_reason(const dsync_lock *lock); /* of the last acquisition; DSYNC_NOT_LOST */

@@ -49,6 +49,7 @@ typedef struct ds_lease {
     const char *prefix; /* the client's key prefix without a trailing slash: session keys live below it */
     const char *info;   /* JSON object text: who, where, since when; kept in the session key */
     int64_t ttl_ms;     /* asked for */
+    bool global;        /* its entries are in the global scope: stores in several places keep it where those are */
     uint64_t epoch;     /* the core's; a copy of a request that carries an older epoch has no effect on the server */
     char id[72];        /* backend, at open: the store's own name of the session, printable */
     int64_t created;    /* backend, at open: revision at which the session key was made */

@@ -133,12 +133,11 @@ static bool copy(char **out, const char *text) {
 static bool fill(ds_consul *consul, const ds_backend_config *config, dsync_error *error) {
     const dsync_options *options = config->options;
     const char *prefix = options->prefix != NULL ? options->prefix : "dsync";
-    if (!ds_consul_settings_init(&consul->settings, options, error) ||
-        !ds_consul_auth_init(consul, config, error)) {
+    if (!ds_consul_settings_init(&consul->settings, options, error) || !ds_consul_auth_init(consul, config, error)) {
         return false;
     }
-    if (copy(&consul->prefix, ds_consul_bare(prefix)) && copy(&consul->id, options->id != NULL ? options->id : "dsync") &&
-        copy(&consul->region, options->region) &&
+    if (copy(&consul->prefix, ds_consul_bare(prefix)) &&
+        copy(&consul->id, options->id != NULL ? options->id : "dsync") && copy(&consul->region, options->region) &&
         ds_endpoints_init(&consul->endpoints, config->endpoints, config->endpoint_count)) {
         return true;
     }

@@ -44,11 +44,12 @@ struct ds_consul {
     ds_consul_settings settings;
     ds_consul_auth auth;
     char *prefix, *id, *region; /* the prefix without a leading slash */
-    bool known;    /* an agent has answered sensibly */
-    int64_t index; /* highest seen in what we wrote */
+    bool known;                 /* an agent has answered sensibly */
+    int64_t index;              /* highest seen in what we wrote */
     char version[48];
-    ds_map places; /* of entries on the server, by nonce */
-    ds_list idle;  /* calls to be used again */
+    char primary[136]; /* the primary datacenter, as an agent names it; "" before it was asked */
+    ds_map places;     /* of entries on the server, by nonce */
+    ds_list idle;      /* calls to be used again */
     size_t idle_count;
     ds_list queries;   /* blocking ones */
     ds_list beginning; /* watches that no query carries */
@@ -104,9 +105,9 @@ typedef struct ds_consul_leaver {
     char nonce[17];
     int64_t token;
     char *path;
-    bool owns;    /* close: it holds the lock */
+    bool owns;      /* close: it holds the lock */
     bool contended; /* close: somebody waited */
-    unsigned op;  /* close: the guard on its lock */
+    unsigned op;    /* close: the guard on its lock */
 } ds_consul_leaver;
 
 typedef struct ds_consul_call ds_consul_call;
@@ -117,6 +118,9 @@ struct ds_consul_call {
     ds_consul_exchange exchange;
     void (*next)(ds_consul_call *call, const ds_consul_answer *answer);   /* the request succeeded */
     bool (*failed)(ds_consul_call *call, const ds_consul_result *result); /* sees failures first; true: dealt with */
+    /* What is to be sent once the primary datacenter is known. */
+    void (*deferred)(ds_consul_call *call, const ds_consul_answer *answer);
+    ds_consul_kind deferred_kind;
     bool resent;
     bool changed; /* a transaction of this call has changed something */
     ds_task task; /* for failures found before anything was sent */
@@ -200,6 +204,7 @@ void ds_consul_add_escaped(ds_buf *out, const char *text, bool slashes);
 bool ds_consul_settings_init(ds_consul_settings *settings, const dsync_options *options, dsync_error *error);
 void ds_consul_settings_free(ds_consul_settings *settings);
 const char *ds_consul_datacenter(const ds_consul *consul, bool global); /* NULL: the agent's own */
+bool ds_consul_needs_primary(const ds_consul *consul, bool global);     /* it must be asked for first */
 bool ds_consul_auth_init(ds_consul *consul, const ds_backend_config *config, dsync_error *error);
 void ds_consul_auth_free(ds_consul_auth *auth);
 bool ds_consul_auth_ready(ds_consul *consul, dsync_error *error); /* reads the token's file when needed */

@@ -99,10 +99,12 @@ static void answered(ds_consul_exchange *exchange, const ds_consul_result *resul
         call->next(call, result->answer);
         return;
     }
-    if (call->failed != NULL && call->failed(call, result)) {
+    ds_reply reply = {.outcome = result->outcome, .code = result->code, .message = result->message};
+    if (call->deferred != NULL) {
+        reply.outcome = result->outcome == DS_AMBIGUOUS ? DS_NOT_EXECUTED : result->outcome;
+    } else if (call->failed != NULL && call->failed(call, result)) {
         return;
     }
-    ds_reply reply = {.outcome = result->outcome, .code = result->code, .message = result->message};
     if (is_half_done(call, result->outcome)) {
         reply.outcome = DS_AMBIGUOUS;
         reply.code = DSYNC_OK;
@@ -146,6 +148,7 @@ static void reset_call(ds_consul_call *call, ds_call *owner) {
     owner->impl = call;
     call->next = NULL;
     call->failed = NULL;
+    call->deferred = NULL;
     call->resent = call->changed = call->only_try = false;
     call->token = call->other_token = call->modified = call->revision = 0;
     call->epoch = 0;
@@ -175,6 +178,7 @@ ds_consul_call *ds_consul_begin(ds_backend *backend, ds_call *owner, const ds_le
         snprintf(call->id, sizeof(call->id), "%s", lease->id);
         call->epoch = lease->epoch;
         ds_consul_key_session(&call->session, lease);
+        call->exchange.global = lease->global;
     }
     return call;
 }
@@ -202,13 +206,35 @@ ds_consul_txn *ds_consul_txn_of(ds_consul_call *call) {
     return &call->exchange.txn;
 }
 
+static void on_primary(ds_consul_call *call, const ds_consul_answer *answer) {
+    ds_consul *consul = call->consul;
+    const char *primary = ds_json_text(ds_json_object(answer->json, "DebugConfig"), "PrimaryDatacenter");
+    if (primary == NULL || primary[0] == '\0') {
+        primary = ds_json_text(ds_json_object(answer->json, "Config"), "Datacenter");
+    }
+    snprintf(consul->primary, sizeof(consul->primary), "%s", primary != NULL ? primary : "");
+    if (consul->primary[0] == '\0') {
+        ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_CONFIG};
+        reply.message = "the agent does not name the primary datacenter: set consul.datacenter";
+        ds_consul_finish(call, &reply);
+        return;
+    }
+    call->next = call->deferred;
+    call->deferred = NULL;
+    ds_consul_send(&call->exchange, call->deferred_kind);
+}
+
 void ds_consul_step(ds_consul_call *call, ds_consul_kind kind,
                     void (*next)(ds_consul_call *call, const ds_consul_answer *answer)) {
-    call->next = next;
     if (kind == DS_CONSUL_TXN || kind == DS_CONSUL_READ) {
         ds_consul_txn_end(&call->exchange.txn);
-    } else if (kind != DS_CONSUL_CREATE) {
-        ds_buf_clear(&call->exchange.txn.body);
+    }
+    call->next = next;
+    if (ds_consul_needs_primary(call->consul, call->exchange.global)) {
+        call->deferred = next;
+        call->deferred_kind = kind;
+        call->next = on_primary;
+        kind = DS_CONSUL_SELF;
     }
     ds_consul_send(&call->exchange, kind);
 }

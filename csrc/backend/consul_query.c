@@ -234,9 +234,8 @@ static size_t common_room(const char *left, const char *right, size_t right_size
 static ds_consul_query *find_wide(ds_consul *consul, const ds_consul_watching *watching, size_t room) {
     for (ds_list *node = consul->queries.next; node != &consul->queries; node = node->next) {
         ds_consul_query *query = query_at(node);
-        size_t common = query->wide && query->global == watching->global
-                            ? common_room(query->target, watching->target, room)
-                            : 0;
+        size_t common =
+            query->wide && query->global == watching->global ? common_room(query->target, watching->target, room) : 0;
         if (common == 0) {
             continue;
         }

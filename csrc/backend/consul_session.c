@@ -142,6 +142,7 @@ void ds_consul_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
         return;
     }
     call->lease = lease;
+    call->exchange.global = lease->global;
     call->epoch = lease->epoch;
     ds_consul_stamp(&call->stamp, lease, lease->epoch);
     if (ds_consul_no_memory(call)) {

@@ -88,7 +88,8 @@ static bool set_consistency(ds_consul_settings *settings, const char *value, dsy
 }
 
 static bool set(ds_consul_settings *settings, const char *name, const char *value, dsync_error *error) {
-    static const char *const names[] = {"datacenter", "lock_delay", "checks", "namespace", "consistency", NULL};
+    static const char *const names[] = {"datacenter",  "lock_delay", "checks", "namespace",
+                                        "consistency", "session",    NULL};
     if (strcmp(name, "datacenter") == 0) {
         return set_word(&settings->datacenter, name, value, error);
     }
@@ -104,11 +105,14 @@ static bool set(ds_consul_settings *settings, const char *name, const char *valu
     if (strcmp(name, "consistency") == 0) {
         return set_consistency(settings, value, error);
     }
+    if (strcmp(name, "session") == 0) {
+        return true; /* the client's own business */
+    }
     ds_shown shown;
     const char *nearest = ds_nearest(name, names);
     ds_error_set(error, DSYNC_CONFIG,
-                 "unknown setting \"consul.%s\"%s%s%s; consul knows datacenter, lock_delay, checks, namespace and "
-                 "consistency",
+                 "unknown setting \"consul.%s\"%s%s%s; consul knows datacenter, lock_delay, checks, namespace, "
+                 "consistency and session",
                  ds_show(&shown, name, strlen(name)), nearest != NULL ? " (did you mean \"" : "",
                  nearest != NULL ? nearest : "", nearest != NULL ? "\"?)" : "");
     return false;
@@ -137,10 +141,18 @@ void ds_consul_settings_free(ds_consul_settings *settings) {
     ds_free(settings->checks);
 }
 
-/* With a region set, that of the agents is the region's, and the one that is named is everybody's. */
+/* With a region set, that of the agents is the region's; the global scope is in the one that is named, else in the one
+ * that the agents call primary. */
 const char *ds_consul_datacenter(const ds_consul *consul, bool global) {
-    bool local = consul->region != NULL && !global;
-    return local ? NULL : consul->settings.datacenter;
+    if (consul->region != NULL && !global) {
+        return NULL;
+    }
+    const char *primary = consul->region != NULL && consul->primary[0] != '\0' ? consul->primary : NULL;
+    return consul->settings.datacenter != NULL ? consul->settings.datacenter : primary;
+}
+
+bool ds_consul_needs_primary(const ds_consul *consul, bool global) {
+    return global && consul->region != NULL && ds_consul_datacenter(consul, true) == NULL;
 }
 
 /* ---- the token --------------------------------------------------------------------------------------------------- */

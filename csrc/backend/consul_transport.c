@@ -198,7 +198,9 @@ static void write_target(ds_consul_exchange *exchange) {
     if (exchange->kind == DS_CONSUL_RENEW || exchange->kind == DS_CONSUL_DESTROY) {
         ds_buf_add_text(&exchange->target, exchange->subject);
     }
-    ds_consul_add_query(exchange->consul, &exchange->target, exchange->global);
+    if (exchange->kind != DS_CONSUL_SELF) {
+        ds_consul_add_query(exchange->consul, &exchange->target, exchange->global);
+    }
 }
 
 static size_t reply_cap(const ds_consul_exchange *exchange) {
@@ -206,6 +208,10 @@ static size_t reply_cap(const ds_consul_exchange *exchange) {
         return exchange->reply_max;
     }
     return is_txn(exchange) || exchange->kind == DS_CONSUL_LIST ? LARGE_REPLY : SMALL_REPLY;
+}
+
+static bool has_body(ds_consul_kind kind) {
+    return kind == DS_CONSUL_TXN || kind == DS_CONSUL_READ || kind == DS_CONSUL_CREATE;
 }
 
 static void begin(ds_consul_exchange *exchange) {
@@ -228,8 +234,8 @@ static void begin(ds_consul_exchange *exchange) {
         .method = routes[exchange->kind].method,
         .target = exchange->target.data,
         .want_headers = {"X-Consul-KnownLeader", NULL},
-        .body = exchange->txn.body.data,
-        .body_size = exchange->txn.body.size,
+        .body = has_body(exchange->kind) ? exchange->txn.body.data : NULL,
+        .body_size = has_body(exchange->kind) ? exchange->txn.body.size : 0,
         .reply_max = reply_cap(exchange),
         .timeout_ns = exchange->deadline_ns - now,
         .urgent = exchange->urgent,

@@ -375,9 +375,9 @@ bool ds_consul_watch(ds_backend *backend, ds_watch *watch, const ds_watch_spec *
     w->consul = consul;
     w->owner = watch;
     w->own = entry && spec->lease != NULL;
-    w->kind = spec->subtree                    ? DS_CONSUL_WATCH_TREE
+    w->kind = spec->subtree                  ? DS_CONSUL_WATCH_TREE
               : entry || spec->lease != NULL ? DS_CONSUL_WATCH_KEY
-                                               : DS_CONSUL_WATCH_LOCK;
+                                             : DS_CONSUL_WATCH_LOCK;
     if (w->own) {
         snprintf(w->session, sizeof(w->session), "%s", spec->lease->id);
     }

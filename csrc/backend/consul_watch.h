@@ -18,15 +18,15 @@ typedef struct ds_consul_watching {
     ds_consul_query *query; /* NULL while it waits to begin */
     ds_watch *owner;
     ds_consul_watch_kind kind;
-    bool own;    /* our own entry */
+    bool own; /* our own entry */
     bool global;
     bool ready;
-    char *key;         /* as named by the owner */
-    char *target;      /* the key that is looked at */
-    char session[72];  /* LOCK: whose it was, "" = not yet known */
-    int64_t seen;      /* the state the owner knows, 0 = none */
-    uint64_t joined;   /* how many times its query had been asked then */
-    int64_t looked_ns; /* when the owner was last told to look for itself */
+    char *key;              /* as named by the owner */
+    char *target;           /* the key that is looked at */
+    char session[72];       /* LOCK: whose it was, "" = not yet known */
+    int64_t seen;           /* the state the owner knows, 0 = none */
+    uint64_t joined;        /* how many times its query had been asked then */
+    int64_t looked_ns;      /* when the owner was last told to look for itself */
     unsigned wanted, found; /* while a wide answer is compared */
     ds_task task;
     ds_call reason;
@@ -42,7 +42,7 @@ struct ds_consul_query {
     bool global;
     int64_t index;
     int64_t asked_ns, pace_ns;
-    uint64_t asked; /* times */
+    uint64_t asked;  /* times */
     ds_list watches; /* none: it goes when it is answered */
     ds_buf url;
     ds_http_sink sink;

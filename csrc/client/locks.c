@@ -162,6 +162,7 @@ static dsync_lock *make(dsync_client *client, const char *name, const dsync_lock
     lock->number = ds_next_number();
     lock->leader = leader;
     lock->path = path.data;
+    lock->params.global = ds_key_is_global(client->settings.o.prefix, path.data);
     lock->name = ds_strdup(name);
     lock->node_id = ds_strdup(id);
     ds_claim_init(&lock->claim);
@@ -273,6 +274,11 @@ const char *dsync_lock_state(const dsync_lock *lock) {
         return "suspect";
     }
     return ds_claim_state_name(state);
+}
+
+int64_t dsync_lock_delayed_until_ms(const dsync_lock *lock) {
+    bool delayed = ds_claim_get(&lock->claim) == DS_CLAIM_DELAYED;
+    return delayed ? atomic_load(&lock->claim.delayed_until_ms) : 0;
 }
 
 int64_t dsync_token(const dsync_lock *lock) {

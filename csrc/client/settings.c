@@ -183,6 +183,21 @@ static bool check_texts(const dsync_options *o, dsync_error *error) {
     return true;
 }
 
+/* Consul's people look for it among what is Consul's. */
+static bool take_session(dsync_options *o, dsync_error *error) {
+    for (size_t i = 0; i < o->setting_count; i++) {
+        const dsync_setting *setting = &o->settings[i];
+        if (strcmp(setting->name, "consul.session") != 0) {
+            continue;
+        }
+        o->own_session = strcmp(setting->value, "own") == 0;
+        if (!o->own_session && strcmp(setting->value, "shared") != 0) {
+            return REFUSE("consul.session \"%.40s\": use \"shared\" or \"own\"", setting->value);
+        }
+    }
+    return true;
+}
+
 bool ds_settings_copy(ds_settings *settings, const dsync_options *options, dsync_error *error) {
     dsync_options *o = &settings->o;
     ds_list_init(&settings->strings);
@@ -202,7 +217,8 @@ bool ds_settings_copy(ds_settings *settings, const dsync_options *options, dsync
         ds_error_no_memory(error);
         return false;
     }
-    if (!check_times(o, error) || !check_scope(o, error) || !check_tls(o, error) || !check_texts(o, error)) {
+    if (!take_session(o, error) || !check_times(o, error) || !check_scope(o, error) || !check_tls(o, error) ||
+        !check_texts(o, error)) {
         return false;
     }
     if (o->connect_timeout_ms == 0) {

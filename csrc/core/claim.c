@@ -28,6 +28,7 @@ void ds_claim_init(ds_claim *claim) {
     atomic_init(&claim->wall_deadline_ms, 0);
     atomic_init(&claim->hold_until_ns, DS_NEVER);
     atomic_init(&claim->token, 0);
+    atomic_init(&claim->delayed_until_ms, 0);
     atomic_init(&claim->acquisition, 0);
 }
 

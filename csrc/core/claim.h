@@ -31,7 +31,8 @@ typedef struct ds_claim {
     _Atomic int64_t wall_deadline_ms; /* CLOCK_REALTIME; can only shorten (a restored virtual machine) */
     _Atomic int64_t hold_until_ns;    /* the user's own limit, DS_NEVER without */
     _Atomic int64_t token;
-    _Atomic uint64_t acquisition; /* how often this object has held */
+    _Atomic int64_t delayed_until_ms; /* CLOCK_REALTIME; when DELAYED ends at the latest; shown only */
+    _Atomic uint64_t acquisition;     /* how often this object has held */
 } ds_claim;
 
 void ds_claim_init(ds_claim *claim);

@@ -80,10 +80,11 @@ struct ds_contender {
     ds_session_user user;
     /* The entry. */
     ds_entry entry;
-    char *value;         /* owned; entry.value */
-    bool sent;           /* a copy of it may be on its way or on the server */
-    bool dirty;          /* its outcome was uncertain once: must be withdrawn */
-    bool trying;         /* the entry under way is all or nothing */
+    char *value;    /* owned; entry.value */
+    bool sent;      /* a copy of it may be on its way or on the server */
+    bool dirty;     /* its outcome was uncertain once: must be withdrawn */
+    bool was_dirty; /* LOSING: it was so before; now it is until an answer says that nothing is left of the entry */
+    bool trying;    /* the entry under way is all or nothing */
     uint64_t epoch_sent; /* the session's when the entry was asked for last */
     char *ahead_key;     /* whom `ahead` watches */
     int64_t seen;        /* revision of the last answer about our place */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../base/buf.h"
+#include "../base/rfc3339.h"
 #include "value.h"
 
 #define RETRY_CAP_NS DS_SECOND
@@ -146,7 +147,11 @@ static void describe_holder(const ds_peer *holder, char *out, size_t size) {
 static void busy(ds_contender *c, const ds_reply *reply) {
     ds_waiter *front = ds_contender_front(c);
     char message[300];
-    describe_holder(reply->holder, message, sizeof message);
+    if (reply->delay_ms > 0) {
+        snprintf(message, sizeof message, "free, but in lock-delay for at most %.1f s", (double)reply->delay_ms / 1e3);
+    } else {
+        describe_holder(reply->holder, message, sizeof message);
+    }
     bool answer = front->only_try && c->trying;
     if (answer) {
         ds_list_remove(&front->node);
@@ -161,6 +166,22 @@ static void busy(ds_contender *c, const ds_reply *reply) {
     }
 }
 
+/* Said once: the bound only ever comes nearer. */
+static void show_delay(ds_contender *c, ds_waiter *front, int64_t delay_ms) {
+    if (ds_claim_get(front->claim) == DS_CLAIM_DELAYED) {
+        return;
+    }
+    ds_world *world = c->engine->world;
+    int64_t until_ms = world->ops->wall_ms(world) + delay_ms;
+    ds_buf until = DS_BUF_EMPTY;
+    (void)ds_rfc3339_add(&until, until_ms);
+    atomic_store(&front->claim->delayed_until_ms, until_ms);
+    ds_waiter_show(front, DS_CLAIM_DELAYED, "lock-delay");
+    ds_engine_notice(c->engine, "lock-delay", "%s: free, but in lock-delay, at most until %s", front->label,
+                     until.data != NULL && !until.failed ? until.data : "?");
+    ds_buf_free(&until);
+}
+
 static void waiting(ds_contender *c, const ds_reply *reply) {
     ds_waiter *front = ds_contender_front(c);
     if (reply->token != 0) {
@@ -172,11 +193,7 @@ static void waiting(ds_contender *c, const ds_reply *reply) {
     }
     if (reply->place == DS_PLACE_DELAYED) {
         int64_t pause = reply->delay_ms;
-        if (ds_claim_get(front->claim) != DS_CLAIM_DELAYED) {
-            ds_engine_notice(c->engine, "lock-delay", "%s: free, but the server lets nobody in for at most %.1f s",
-                             front->label, (double)reply->delay_ms / 1e3);
-        }
-        ds_waiter_show(front, DS_CLAIM_DELAYED, "lock-delay");
+        show_delay(c, front, reply->delay_ms);
         pause = pause < DELAY_POLL_MIN_MS ? DELAY_POLL_MIN_MS : pause;
         ds_entry_again_in(c, (pause > DELAY_POLL_MAX_MS ? DELAY_POLL_MAX_MS : pause) * DS_MS);
         return;
@@ -230,8 +247,8 @@ static void explained(ds_contender *c, const ds_reply *reply) {
     if (ds_session_reply_ends(c->user.session, reply)) {
         return;
     }
-    if (reply->outcome != DS_OK || reply->place != DS_PLACE_GONE) {
-        c->dirty = true; /* it is there again: a late copy has made it, or it never went */
+    if (reply->outcome == DS_OK && reply->place == DS_PLACE_GONE) {
+        c->dirty = c->was_dirty; /* else something of it is left, or there again: a late copy has made it */
     }
     ds_contender_lose(c, DSYNC_REASON_DELETED);
 }

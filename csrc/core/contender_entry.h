@@ -11,7 +11,7 @@ static inline ds_waiter *ds_contender_front(const ds_contender *c) {
 }
 
 static inline bool ds_same_params(const ds_session_params *a, const ds_session_params *b) {
-    return a->ttl_ms == b->ttl_ms && a->owner == b->owner;
+    return a->ttl_ms == b->ttl_ms && a->owner == b->owner && a->global == b->global;
 }
 
 static inline ds_backend *ds_entry_backend(const ds_contender *c) {

@@ -145,6 +145,12 @@ static void add_space(ds_buf *out, const ds_keyspace *space, const char *kind) {
     ds_buf_add_text(out, kind);
 }
 
+bool ds_key_is_global(const char *prefix, const char *key) {
+    static const char scope[] = "/global/";
+    size_t size = strlen(prefix);
+    return strncmp(key, prefix, size) == 0 && strncmp(key + size, scope, sizeof(scope) - 1) == 0;
+}
+
 static void add_segment(ds_buf *out, const char *name) {
     if (name != NULL && name[0] != '\0') {
         ds_buf_add_char(out, '/');

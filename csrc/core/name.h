@@ -30,5 +30,7 @@ typedef struct ds_keyspace {
 void ds_key_lock(ds_buf *out, const ds_keyspace *space, const char *name);
 void ds_key_leader(ds_buf *out, const ds_keyspace *space, const char *name_space, const char *name);
 void ds_key_data(ds_buf *out, const ds_keyspace *space, const char *key);
+/* Does the key lie in the global scope below this prefix? */
+bool ds_key_is_global(const char *prefix, const char *key);
 
 #endif

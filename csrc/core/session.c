@@ -180,6 +180,7 @@ static ds_session *make(ds_engine *engine, const ds_session_params *params, dsyn
     session->lease.prefix = engine->config.prefix;
     session->lease.info = engine->config.info;
     session->lease.ttl_ms = params->ttl_ms;
+    session->lease.global = params->global;
     session->lease.epoch = 1;
     ds_list_init(&session->users);
     ds_list_init(&session->hints);
@@ -199,7 +200,7 @@ static ds_session *find(ds_engine *engine, const ds_session_params *params) {
     for (ds_list *link = engine->sessions.next; link != &engine->sessions; link = link->next) {
         ds_session *session = DS_LIST_ENTRY(link, ds_session, node);
         if (session->params.ttl_ms == params->ttl_ms && session->params.owner == params->owner &&
-            session->state < DS_SESSION_CLOSING) {
+            session->params.global == params->global && session->state < DS_SESSION_CLOSING) {
             return session;
         }
     }

@@ -12,6 +12,7 @@
 typedef struct ds_session_params {
     int64_t ttl_ms;
     uint64_t owner; /* 0: shared; else a number of the owner's */
+    bool global;    /* for keys of the global scope: some stores keep them elsewhere */
 } ds_session_params;
 
 #define DS_HINT_DELAY_NS (10 * DS_MS)

@@ -91,9 +91,16 @@ static int lock_valid_for(lua_State *L) {
     return 1;
 }
 
+/* The state, and in a lock-delay the time of its end at the latest, in seconds since 1970. */
 static int lock_state(lua_State *L) {
-    lua_pushstring(L, dsync_lock_state(check_lock(L)));
-    return 1;
+    const dsync_lock *lock = check_lock(L);
+    int64_t until_ms = dsync_lock_delayed_until_ms(lock);
+    lua_pushstring(L, dsync_lock_state(lock));
+    if (until_ms == 0) {
+        return 1;
+    }
+    lua_pushnumber(L, (lua_Number)until_ms / 1000);
+    return 2;
 }
 
 static int fail_no_token(lua_State *L) {

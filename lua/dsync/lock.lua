@@ -9,7 +9,7 @@ local protect = require "dsync.protect"
 local revoke = require "dsync.revoke"
 local waiting = require "dsync.waiting"
 
-local error, ipairs, pairs, setmetatable = error, ipairs, pairs, setmetatable
+local date, error, floor, ipairs, pairs, setmetatable = os.date, error, math.floor, ipairs, pairs, setmetatable
 
 local lock = {}
 
@@ -84,9 +84,14 @@ function Lock:__close()
   end
 end
 
---- "idle" "entering" "waiting" "lock-delay" "held" "suspect" "releasing" "lost".
+--- "idle" "entering" "waiting" "lock-delay" "held" "suspect" "releasing" "lost". In a lock-delay, when nobody holds but
+-- the server lets nobody in, also until when: "lock-delay", "at most until 2024-05-06T07:08:09Z".
 function Lock:state()
-  return self._core:state()
+  local state, until_seconds = self._core:state()
+  if until_seconds and state == "lock-delay" then
+    return state, date("!at most until %Y-%m-%dT%H:%M:%SZ", floor(until_seconds) + 1)
+  end
+  return state
 end
 
 --- The fencing token of the present or last acquisition, or nil, message, code ("not_held", "range").

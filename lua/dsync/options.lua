@@ -13,7 +13,10 @@ local options = {}
 
 local OF_BACKENDS = {
   etcd = { transport = "text" },
-  consul = { datacenter = "text", lock_delay = "scalar", checks = "scalar", namespace = "text", consistency = "text" },
+  consul = {
+    datacenter = "text", lock_delay = "scalar", checks = "scalar", namespace = "text", consistency = "text",
+    session = "session",
+  },
   zookeeper = { digest = "text", acl = "scalar", dialect = "text" },
 }
 
