@@ -14,8 +14,7 @@ local suite = require "spec.support.suite"
 
 local tools = {}
 
--- A server for the tests of one block; suite.open() means it between start() and stop(). Where there is no Consul the
--- block's tests are pending: bench.it instead of it.
+-- A server for the tests of one block; suite.open() means it between start() and stop().
 function tools.bench(settings)
   local bench = {}
 
@@ -48,15 +47,20 @@ function tools.bench(settings)
     return json.decode(text)
   end
 
+  -- Where a key is found.
+  function bench.kv(key)
+    return "/v1/kv/" .. key:gsub("[^%w%-._~/]", function(c) return ("%%%02X"):format(c:byte()) end)
+  end
+
   -- The keys below a prefix.
   function bench.keys(prefix)
-    local status, text = bench.ask("GET", "/v1/kv/" .. prefix .. "?keys")
+    local status, text = bench.ask("GET", bench.kv(prefix) .. "?keys")
     return status == 200 and json.decode(text) or {}
   end
 
   -- A key as it is: {Value, Session, ModifyIndex, ...}; nil when there is none.
   function bench.pair(key)
-    local status, text = bench.ask("GET", "/v1/kv/" .. key)
+    local status, text = bench.ask("GET", bench.kv(key))
     return status == 200 and json.decode(text)[1] or nil
   end
 
