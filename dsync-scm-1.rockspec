@@ -43,6 +43,7 @@ build = {
             "csrc/backend/consul_settings.c",
             "csrc/backend/consul_transport.c",
             "csrc/backend/consul_watch.c",
+            "csrc/backend/consul_withdraw.c",
             "csrc/backend/etcd.c",
             "csrc/backend/etcd_auth.c",
             "csrc/backend/etcd_call.c",

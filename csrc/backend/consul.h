@@ -8,12 +8,10 @@
  *   N  <path>/.lock, or the path itself where somebody else's convention names the key: locked by whoever holds, with a
  *      session of Consul's; what Consul's own clients look at. dsync deletes it when it releases.
  *   T  <path>/.waiting: exists while somebody of dsync waits: new ones must then queue up instead of taking N.
- *   Q  <path>/.queue/<nonce>: one entry. The order is by creation; its CreateIndex is the token; its flags say whether it
- *      holds N.
+ *   Q  <path>/.queue/<nonce>: one entry. The order is by creation; its CreateIndex is the token.
  *   S  <prefix>/session/<session>: who, and the session's epoch.
- * All but T are locked by their session and vanish with it. N belongs to the oldest entry, and only that one ever takes
- * it. An entry is written by nobody but its own client, and taking N always writes the entry too: so an entry that was
- * not modified since it began to wait never held N.
+ * All but T are locked by their session and vanish with it. Only the oldest entry ever takes N: so N belongs to the oldest
+ * entry of the session that has it. An entry never goes alone if N may be its own.
  */
 #ifndef DS_CONSUL_H
 #define DS_CONSUL_H
@@ -21,9 +19,6 @@
 #include "../base/map.h"
 #include "../net/endpoints.h"
 #include "consul_transport.h"
-
-#define DS_CONSUL_WAITS UINT64_C(0) /* flags of an entry */
-#define DS_CONSUL_HOLDS UINT64_C(1)
 
 typedef struct ds_consul_settings {
     char *datacenter, *name_space; /* NULL: the agent's own */
@@ -73,6 +68,8 @@ typedef struct ds_consul_place {
     char nonce[17];
     char *path;
     ds_consul_standing standing;
+    bool doubt;   /* a request to take the lock for it may still be on its way */
+    void *watch;  /* on it, when there is one */
     char **ahead; /* keys of older entries, in the order of their age */
     size_t ahead_count;
     int64_t since;      /* OWNER: index at which it took the lock */
@@ -97,6 +94,8 @@ void ds_consul_place_owns(ds_consul_place *place, int64_t since);
 void ds_consul_place_behind(ds_consul_place *place, const ds_consul_answer *answer, size_t first, int64_t token);
 /* The youngest of those, or NULL. */
 const ds_consul_pair *ds_consul_nearest(const ds_consul_answer *answer, size_t first, int64_t token);
+/* The oldest entry of a session ("" for any) among the answer's pairs that begin with `queue`, or NULL. */
+const ds_consul_pair *ds_consul_oldest(const ds_consul_answer *answer, const char *queue, const char *session);
 
 /* ---- a call: one or more requests for one ds_call --------------------------------------------------------------- */
 
@@ -121,6 +120,7 @@ struct ds_consul_call {
     /* What is to be sent once the primary datacenter is known. */
     void (*deferred)(ds_consul_call *call, const ds_consul_answer *answer);
     ds_consul_kind deferred_kind;
+    void (*left)(ds_consul_call *call, ds_place place); /* leave: the entry is off the server */
     bool resent;
     bool changed; /* a transaction of this call has changed something */
     ds_task task; /* for failures found before anything was sent */
@@ -229,7 +229,8 @@ void ds_consul_evict(ds_backend *backend, ds_call *call, const char *path, int64
 void ds_consul_list(ds_backend *backend, ds_call *call, const ds_list_spec *spec);
 /* Takes the reason for the removal of an entry from where evict() left it: `value`, NULL when there is none. */
 void ds_consul_reason(ds_backend *backend, ds_call *call, const char *entry_key);
-void ds_consul_free_watches(ds_consul *consul); /* those still on hear nothing more */
+void ds_consul_watch_owner(ds_consul_place *place); /* its entry holds now */
+void ds_consul_free_watches(ds_consul *consul);     /* those still on hear nothing more */
 bool ds_consul_watch(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec);
 void ds_consul_unwatch(ds_backend *backend, ds_watch *watch);
 

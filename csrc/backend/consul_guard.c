@@ -51,7 +51,7 @@ static void swap_to_tail(ds_consul_call *call) {
     ds_consul_delete(txn, call->native.data);
     ds_consul_delete(txn, call->other.data);
     ds_consul_set(txn, call->waiting.data, call->nonce, strlen(call->nonce));
-    ds_consul_lock(txn, call->own.data, call->value.data, call->value.size, DS_CONSUL_WAITS, call->id);
+    ds_consul_add_entry(call, txn);
     ds_consul_step(call, DS_CONSUL_TXN, on_swapped_to_tail);
 }
 
@@ -89,7 +89,8 @@ void ds_consul_swap(ds_backend *backend, ds_call *owner, const ds_entry *old, co
     ds_consul_if_session(txn, call->native.data, call->id);
     ds_consul_if_absent(txn, call->waiting.data);
     ds_consul_delete(txn, call->other.data);
-    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_add_take(call, txn);
+    ds_consul_add_entry(call, txn);
     ds_consul_step(call, DS_CONSUL_TXN, on_swapped);
 }
 
@@ -123,7 +124,8 @@ void ds_consul_write(ds_backend *backend, ds_call *owner, const ds_write *write)
     ds_consul_if_session(txn, call->native.data, call->id);
     switch (write->kind) {
     case DS_WRITE_VALUE:
-        ds_consul_add_take(call, txn, call->own.data);
+        ds_consul_add_take(call, txn);
+        ds_consul_add_entry(call, txn);
         break;
     case DS_WRITE_PUT:
         ds_consul_set(txn, ds_consul_bare(write->key), call->value.data, call->value.size);
@@ -155,22 +157,26 @@ static void evict_native(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_TXN, on_evicted);
 }
 
-/* The note is locked by the evicted one's own session, so that it cannot outlive it. */
-static void evict_entry(ds_consul_call *call, const ds_consul_pair *entry, bool holds) {
+/* The note is locked by the evicted one's own session, so that it cannot outlive it. One that waits goes only while the
+ * lock is as it was seen: it may just be about to take it. */
+static void evict_entry(ds_consul_call *call, const ds_consul_pair *entry, const ds_consul_pair *native, bool holds) {
+    int64_t modified = entry->modified, lock = native != NULL ? native->modified : 0;
     ds_consul_add_broken_key(&call->other, entry->key);
     ds_consul_broken_value(&call->value, call->consul->id);
     ds_buf_add_text(&call->own, entry->key);
     ds_buf_add_text(&call->session, entry->session);
-    if (call->other.failed || call->value.failed || call->own.failed || call->session.failed) {
-        (void)ds_consul_no_memory(call);
+    if (ds_consul_no_memory(call)) {
         return;
     }
-    int64_t modified = entry->modified;
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_index(txn, call->own.data, modified);
     if (holds) {
         ds_consul_if_session(txn, call->native.data, call->session.data);
         ds_consul_delete(txn, call->native.data);
+    } else if (native != NULL) {
+        ds_consul_if_index(txn, call->native.data, lock);
+    } else {
+        ds_consul_if_absent(txn, call->native.data);
     }
     ds_consul_lock(txn, call->other.data, call->value.data, call->value.size, 0, call->session.data);
     ds_consul_delete(txn, call->own.data);
@@ -183,16 +189,16 @@ static void on_found(ds_consul_call *call, const ds_consul_answer *answer) {
         return;
     }
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    const char *holder = native != NULL ? native->session : "";
     for (size_t i = 0; i < answer->count; i++) {
         const ds_consul_pair *pair = &answer->pairs[i];
         if (pair != native && pair->created == call->token) {
-            bool holds =
-                native != NULL && pair->flags == DS_CONSUL_HOLDS && strcmp(native->session, pair->session) == 0;
-            evict_entry(call, pair, holds);
+            bool holds = holder[0] != '\0' && ds_consul_oldest(answer, call->queue.data, holder) == pair;
+            evict_entry(call, pair, native, holds);
             return;
         }
     }
-    if (native != NULL && native->session[0] != '\0' && native->modified == call->token) {
+    if (holder[0] != '\0' && native->modified == call->token) {
         evict_native(call);
     } else {
         ds_consul_finish_place(call, DS_PLACE_GONE);

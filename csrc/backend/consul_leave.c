@@ -1,32 +1,25 @@
-/* consul_leave.c: taking entries off the server.
+/* consul_leave.c: taking one entry off the server.
  *
- * One that holds the lock gives it back in the same transaction; one that waits must not touch it, because this very
- * session may hold it for another entry. Which of the two it is, the transaction makes sure of: a holder by its session
- * on the lock, a waiter by not having been written since it entered.
+ * One that holds the lock gives it back in the same transaction. One that waits must not touch the lock, because this very
+ * session may hold it for another entry; and must not go alone if a request to take the lock for it may have been carried
+ * out unknown to us, or the lock would stay with the session for good. In doubt the server is asked, and the transaction
+ * that follows has what was seen as its condition.
  */
 #include "consul_queue.h"
 
-#include "../base/error.h"
-
-#include <stdio.h>
 #include <string.h>
 
 #define ROUNDS_MAX 8
 
-static void leave_next(ds_consul_call *call);
-static void look(ds_consul_call *call);
+static void look(ds_consul_call *call, bool native);
 
 /* ---- the ends ---------------------------------------------------------------------------------------------------- */
 
 /* One is off the server. */
 static void left(ds_consul_call *call, ds_place place) {
     ds_consul_place_forget(call->consul, call->nonce);
-    if (call->leaver_at < call->leaver_count) {
-        call->leaver_at++;
-        leave_next(call);
-        return;
-    }
-    ds_consul_finish_place(call, place);
+    call->failed = NULL;
+    call->left(call, place);
 }
 
 static void on_tidied(ds_consul_call *call, const ds_consul_answer *answer) {
@@ -37,7 +30,6 @@ static void on_tidied(ds_consul_call *call, const ds_consul_answer *answer) {
 /* It is gone all the same; the mark goes when somebody next finds it useless. */
 static bool on_not_tidied(ds_consul_call *call, const ds_consul_result *result) {
     (void)result;
-    call->failed = NULL;
     left(call, DS_PLACE_DONE);
     return true;
 }
@@ -59,23 +51,82 @@ static void tidy_up(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_step(call, DS_CONSUL_TXN, on_tidied);
 }
 
+/* ---- the entry is gone, but the lock may be the session's ------------------------------------------------------------ */
+
+static void look_for_lock(ds_consul_call *call);
+
+static void on_lock_given_back(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (answer->failed != 0) {
+        look_for_lock(call);
+    } else {
+        left(call, DS_PLACE_GONE);
+    }
+}
+
+static void on_lock_seen(ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    bool ours = native != NULL && strcmp(native->session, call->id) == 0;
+    if (!ours || ds_consul_oldest(answer, call->queue.data, call->id) != NULL) {
+        left(call, DS_PLACE_GONE);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->native.data, native->modified);
+    ds_consul_delete(txn, call->native.data);
+    ds_consul_step(call, DS_CONSUL_TXN, on_lock_given_back);
+}
+
+static void look_for_lock(ds_consul_call *call) {
+    if (++call->rounds > ROUNDS_MAX) {
+        ds_consul_finish_restless(call);
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_get(txn, call->native.data);
+    ds_consul_tree(txn, call->queue.data);
+    ds_consul_step(call, DS_CONSUL_READ, on_lock_seen);
+}
+
+void ds_consul_finish_gone(ds_consul_call *call) {
+    call->left = ds_consul_finish_place;
+    look_for_lock(call);
+}
+
 /* ---- as one that waits --------------------------------------------------------------------------------------------- */
 
 static void on_waiter_left(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed != 0) {
-        look(call);
+        look(call, true);
     } else {
         tidy_up(call, answer);
     }
 }
 
-static void leave_as_waiter(ds_consul_call *call, int64_t modified) {
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_index(txn, call->own.data, modified);
+static void finish_waiter(ds_consul_call *call, ds_consul_txn *txn) {
     ds_consul_delete(txn, call->own.data);
     ds_consul_tree(txn, call->waiting.data);
     ds_consul_tree(txn, call->queue.data);
     ds_consul_step(call, DS_CONSUL_TXN, on_waiter_left);
+}
+
+static void leave_as_waiter(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    finish_waiter(call, txn);
+}
+
+/* The lock is somebody else's, as far as was seen; or an older entry's of this session, which then must still be there. */
+static void leave_if_unchanged(ds_consul_call *call, const ds_consul_pair *native, const ds_consul_pair *sibling) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    if (sibling != NULL) {
+        ds_consul_if_session(txn, sibling->key, call->id);
+    } else if (native != NULL) {
+        ds_consul_if_index(txn, call->native.data, native->modified);
+    } else {
+        ds_consul_if_absent(txn, call->native.data);
+    }
+    finish_waiter(call, txn);
 }
 
 /* ---- as one that holds --------------------------------------------------------------------------------------------- */
@@ -88,10 +139,8 @@ static void on_bare_left(ds_consul_call *call, const ds_consul_answer *answer) {
 static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed == 0) {
         tidy_up(call, answer);
-    } else if (ds_consul_failed(answer, 0) && ds_consul_failed(answer, 1)) {
-        left(call, DS_PLACE_GONE);
     } else if (ds_consul_failed(answer, 0)) {
-        look(call);
+        look_for_lock(call);
     } else {
         /* The lock was taken from it before: then it has nothing to give back. */
         ds_consul_txn *txn = ds_consul_txn_of(call);
@@ -114,65 +163,48 @@ static void leave_as_holder(ds_consul_call *call) {
 
 /* ---- as whichever it is --------------------------------------------------------------------------------------------- */
 
-/* Is the lock still ours though the entry is gone (an operator removed it)? Then nobody else would ever get it. */
-static const ds_consul_pair *stray_lock(const ds_consul_call *call, const ds_consul_answer *answer) {
-    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
-    if (native == NULL || strcmp(native->session, call->id) != 0) {
-        return NULL;
-    }
-    for (size_t i = 0; i < answer->count; i++) {
-        const ds_consul_pair *pair = &answer->pairs[i];
-        if (pair != native && pair->flags == DS_CONSUL_HOLDS && strcmp(pair->session, call->id) == 0) {
-            return NULL; /* another entry of this session holds it */
-        }
-    }
-    return native;
-}
-
-static void leave_stray(ds_consul_call *call, int64_t modified) {
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_index(txn, call->native.data, modified);
-    ds_consul_delete(txn, call->native.data);
-    ds_consul_step(call, DS_CONSUL_TXN, on_bare_left);
-}
-
 static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
-    const ds_consul_pair *own = ds_consul_find(answer, call->own.data), *stray = stray_lock(call, answer);
-    if (own == NULL && stray != NULL) {
-        leave_stray(call, stray->modified);
+    if (answer->failed != 0) {
+        look(call, false); /* there is no lock */
+        return;
+    }
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    bool ours = native != NULL && strcmp(native->session, call->id) == 0;
+    const ds_consul_pair *oldest = ours ? ds_consul_oldest(answer, call->queue.data, call->id) : NULL;
+    if (own == NULL && ours) {
+        look_for_lock(call);
     } else if (own == NULL) {
         left(call, DS_PLACE_GONE);
-    } else if (own->flags == DS_CONSUL_HOLDS) {
+    } else if (ours && oldest == own) {
         leave_as_holder(call);
     } else {
-        leave_as_waiter(call, own->modified);
+        leave_if_unchanged(call, native, oldest);
     }
 }
 
-static void look(ds_consul_call *call) {
+static void look(ds_consul_call *call, bool native) {
     if (++call->rounds > ROUNDS_MAX) {
         ds_consul_finish_restless(call);
         return;
     }
     ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_tree(txn, call->native.data);
+    if (native) {
+        ds_consul_get(txn, call->native.data);
+    }
     ds_consul_tree(txn, call->queue.data);
     ds_consul_step(call, DS_CONSUL_READ, on_looked);
 }
 
-void ds_consul_leave_stray(ds_consul_call *call) {
-    look(call);
-}
-
-static void leave(ds_consul_call *call) {
+void ds_consul_leave_with(ds_consul_call *call, void (*then)(ds_consul_call *call, ds_place place)) {
     const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    call->failed = NULL;
+    call->left = then;
     if (place != NULL && place->standing == DS_CONSUL_OWNER) {
         leave_as_holder(call);
-    } else if (place != NULL && place->standing == DS_CONSUL_BEHIND && call->token > 0) {
-        leave_as_waiter(call, call->token);
+    } else if (place != NULL && place->standing == DS_CONSUL_BEHIND && !place->doubt) {
+        leave_as_waiter(call);
     } else {
-        look(call);
+        look(call, true);
     }
 }
 
@@ -183,99 +215,6 @@ void ds_consul_leave(ds_backend *backend, ds_call *owner, const ds_entry *entry)
     }
     ds_consul_fill(call, entry);
     if (!ds_consul_no_memory(call)) {
-        leave(call);
+        ds_consul_leave_with(call, ds_consul_finish_place);
     }
-}
-
-/* ---- withdraw: first the epoch, so that no copy of a request comes after, then one by one ---------------------------- */
-
-static void leave_next(ds_consul_call *call) {
-    if (call->leaver_at == call->leaver_count) {
-        ds_consul_finish_place(call, DS_PLACE_DONE);
-        return;
-    }
-    const ds_consul_leaver *leaver = &call->leavers[call->leaver_at];
-    const ds_consul *consul = call->consul;
-    memcpy(call->nonce, leaver->nonce, sizeof(call->nonce));
-    call->token = leaver->token;
-    call->rounds = 0;
-    ds_consul_key_native(consul, &call->native, leaver->path);
-    ds_consul_key_waiting(consul, &call->waiting, leaver->path);
-    ds_consul_key_queue(consul, &call->queue, leaver->path);
-    ds_consul_key_entry(consul, &call->own, leaver->path, leaver->nonce);
-    if (!ds_consul_no_memory(call)) {
-        leave(call);
-    }
-}
-
-static void epoch_moved(ds_consul_call *call, const ds_consul_pair *pair) {
-    call->lease_impl->modified = pair->modified;
-    leave_next(call);
-}
-
-static void on_epoch_read(ds_consul_call *call, const ds_consul_answer *answer) {
-    const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
-    if (pair == NULL || strcmp(pair->session, call->id) != 0) {
-        ds_consul_finish_lost(call);
-    } else if (pair->value_size == call->stamp_next.size &&
-               memcmp(pair->value, call->stamp_next.data, pair->value_size) == 0) {
-        epoch_moved(call, pair); /* by an earlier copy of this request */
-    } else {
-        (void)ds_consul_stamp_epoch(pair->value, pair->value_size, &call->epoch);
-        ds_consul_finish_place(call, DS_PLACE_STALE);
-    }
-}
-
-static void on_epoch_moved(ds_consul_call *call, const ds_consul_answer *answer) {
-    const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
-    if (answer->failed != 0) {
-        ds_consul_get(ds_consul_txn_of(call), call->session.data);
-        ds_consul_step(call, DS_CONSUL_READ, on_epoch_read);
-    } else if (pair == NULL) {
-        ds_consul_finish_impossible(call);
-    } else {
-        epoch_moved(call, pair);
-    }
-}
-
-static bool copy_leavers(ds_consul_call *call, const ds_entry *const *entries, size_t count) {
-    call->leavers = ds_calloc(count + 1, sizeof(*call->leavers));
-    for (size_t i = 0; call->leavers != NULL && i < count; i++) {
-        ds_consul_leaver *leaver = &call->leavers[i];
-        memcpy(leaver->nonce, entries[i]->nonce, sizeof(leaver->nonce));
-        leaver->token = entries[i]->token;
-        leaver->path = ds_strdup(entries[i]->path);
-        if (leaver->path == NULL) {
-            return false;
-        }
-        call->leaver_count++;
-    }
-    return call->leavers != NULL;
-}
-
-void ds_consul_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease, const ds_entry *const *entries,
-                        size_t count, uint64_t next_epoch) {
-    ds_consul_call *call = ds_consul_begin(backend, owner, lease);
-    if (call == NULL) {
-        return;
-    }
-    call->lease_impl = lease->impl;
-    call->epoch = next_epoch;
-    call->token = 0;
-    ds_consul_stamp(&call->stamp_next, lease, next_epoch);
-    if (ds_consul_no_memory(call)) {
-        return;
-    }
-    if (call->lease_impl == NULL) {
-        ds_consul_refuse_later(call, DS_LOST, DSYNC_OK, "Consul: the session was never opened");
-        return;
-    }
-    if (!copy_leavers(call, entries, count)) {
-        ds_consul_refuse_later(call, DS_NOT_EXECUTED, DSYNC_RESOURCE, "out of memory");
-        return;
-    }
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_index(txn, call->session.data, ds_consul_epoch_index(lease));
-    ds_consul_lock(txn, call->session.data, call->stamp_next.data, call->stamp_next.size, 0, call->id);
-    ds_consul_step(call, DS_CONSUL_TXN, on_epoch_moved);
 }

@@ -41,10 +41,6 @@ static void fill_peer(ds_peer *peer, const char *path, const ds_consul_pair *pai
     peer->holds = holds;
 }
 
-static bool holds(const ds_consul_pair *entry, const ds_consul_pair *native) {
-    return native != NULL && entry->flags == DS_CONSUL_HOLDS && strcmp(entry->session, native->session) == 0;
-}
-
 static void refuse(ds_consul_call *call) {
     ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_RESOURCE, .message = "out of memory"};
     ds_consul_finish(call, &reply);
@@ -70,6 +66,7 @@ static void on_queue(ds_consul_call *call, const ds_consul_answer *answer) {
     }
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     bool held = native != NULL && native->session[0] != '\0';
+    const ds_consul_pair *holder = held ? ds_consul_oldest(answer, call->queue.data, native->session) : NULL;
     call->peers = ds_calloc(answer->count + 1, sizeof(*call->peers));
     if (call->peers == NULL) {
         refuse(call);
@@ -79,12 +76,10 @@ static void on_queue(ds_consul_call *call, const ds_consul_answer *answer) {
     for (size_t i = 0; i < answer->count; i++) {
         const ds_consul_pair *pair = &answer->pairs[i];
         if (pair != native) {
-            bool owner = held && holds(pair, native);
-            fill_peer(&call->peers[count++], call->text.data, pair, owner);
-            held = held && !owner;
+            fill_peer(&call->peers[count++], call->text.data, pair, pair == holder);
         }
     }
-    if (held) { /* by none of them */
+    if (held && holder == NULL) { /* somebody who knows of no queue */
         fill_peer(&call->peers[count], call->text.data, native, true);
         call->peers[count++].token = native->modified;
     }
@@ -133,7 +128,8 @@ static size_t add_queue(ds_peer *peers, const found *all, size_t count) {
     bool held = native != NULL;
     size_t added = 0;
     for (size_t i = all[0].native ? 1 : 0; i < count; i++) {
-        bool owner = held && holds(all[i].pair, native);
+        /* They come by age: the first one of the session that has the lock is who holds it. */
+        bool owner = held && strcmp(all[i].pair->session, native->session) == 0;
         fill_peer(&peers[added++], all[i].path, all[i].pair, owner);
         held = held && !owner;
     }

@@ -56,6 +56,8 @@ void ds_consul_place_owns(ds_consul_place *place, int64_t since) {
     place->since = since;
     place->standing = DS_CONSUL_OWNER;
     place->delayed_ns = 0;
+    place->doubt = false;
+    ds_consul_watch_owner(place);
 }
 
 const ds_consul_pair *ds_consul_nearest(const ds_consul_answer *answer, size_t first, int64_t token) {
@@ -67,6 +69,19 @@ const ds_consul_pair *ds_consul_nearest(const ds_consul_answer *answer, size_t f
         }
     }
     return nearest;
+}
+
+const ds_consul_pair *ds_consul_oldest(const ds_consul_answer *answer, const char *queue, const char *session) {
+    const ds_consul_pair *oldest = NULL;
+    size_t size = strlen(queue);
+    for (size_t i = 0; i < answer->count; i++) {
+        const ds_consul_pair *pair = &answer->pairs[i];
+        bool of_it = session[0] == '\0' || strcmp(pair->session, session) == 0;
+        if (of_it && strncmp(pair->key, queue, size) == 0 && (oldest == NULL || pair->created < oldest->created)) {
+            oldest = pair;
+        }
+    }
+    return oldest;
 }
 
 static int by_age(const void *left, const void *right) {

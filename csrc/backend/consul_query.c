@@ -16,7 +16,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define WAIT_S 15                /* how long the agent may keep a query: an answer that got lost is missed so long */
+#define WAIT_S 10                /* how long the agent may keep a query, and the connection of one that was given up */
 #define SLACK_NS (2 * DS_SECOND) /* it adds up to a sixteenth of that, and there is the way */
 #define SINGLES_MAX 4            /* queries of one watch each */
 #define PACE_NS (10 * DS_MS)     /* between two queries of one kind */
@@ -174,17 +174,6 @@ static ds_consul_query *new_query(ds_consul *consul, const char *target, size_t 
     ds_list_append(&consul->queries, &query->node);
     ds_timer_set(consul->base.world, &query->timer, ds_now(consul->base.world));
     return query;
-}
-
-bool ds_consul_query_turn(ds_consul_query *query, const char *target, int64_t index) {
-    char *copy = ds_strdup(target);
-    if (copy == NULL) {
-        return false;
-    }
-    ds_free(query->target);
-    query->target = copy;
-    query->index = index;
-    return true;
 }
 
 /* ---- who carries a watch --------------------------------------------------------------------------------------------- */

@@ -38,10 +38,13 @@ int64_t ds_consul_epoch_index(const ds_lease *lease) {
     return impl != NULL ? impl->modified : 0;
 }
 
-void ds_consul_add_take(ds_consul_call *call, ds_consul_txn *txn, const char *own) {
+void ds_consul_add_take(ds_consul_call *call, ds_consul_txn *txn) {
     size_t shown = call->value.size <= NATIVE_VALUE_MAX ? call->value.size : 0;
     ds_consul_lock(txn, call->native.data, call->value.data, shown, DS_CONSUL_LOCK_FLAGS, call->id);
-    ds_consul_lock(txn, own, call->value.data, call->value.size, DS_CONSUL_HOLDS, call->id);
+}
+
+void ds_consul_add_entry(ds_consul_call *call, ds_consul_txn *txn) {
+    ds_consul_lock(txn, call->own.data, call->value.data, call->value.size, 0, call->id);
 }
 
 void ds_consul_finish_held(ds_consul_call *call) {
@@ -110,13 +113,13 @@ static void clear_away(ds_consul_call *call) {
 static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_lost(call);
-    } else if (ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2)) {
-        ds_consul_finish_place(call, DS_PLACE_GONE);
     } else if (ds_consul_failed(answer, 1)) {
-        ds_consul_leave_stray(call);
+        ds_consul_finish_gone(call);
     } else if (answer->failed != 0) {
         clear_away(call);
     } else {
+        const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+        call->revision = native != NULL ? native->modified : 0;
         ds_consul_finish_held(call);
     }
 }
@@ -147,6 +150,9 @@ static const char *still_ahead(ds_consul_place *place, const ds_consul_answer *a
 
 static void not_taken(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (place != NULL) {
+        place->doubt = place->doubt && call->resent;
+    }
     if (answer->delayed != 0) {
         finish_delayed(call, DS_PLACE_DELAYED);
         return;
@@ -156,7 +162,7 @@ static void not_taken(ds_consul_call *call, const ds_consul_answer *answer) {
         return;
     }
     if (ds_consul_failed(answer, 1)) {
-        ds_consul_finish_place(call, DS_PLACE_GONE);
+        ds_consul_finish_gone(call);
         return;
     }
     const char *ahead = place != NULL ? still_ahead(place, answer) : NULL;
@@ -173,17 +179,18 @@ static void on_taken(ds_consul_call *call, const ds_consul_answer *answer) {
         return;
     }
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
-    if (own == NULL) {
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    if (own == NULL || native == NULL) {
         ds_consul_finish_impossible(call);
         return;
     }
     call->token = own->created;
-    call->revision = own->modified;
+    call->revision = native->modified;
     ds_consul_finish_held(call);
 }
 
 static void take(ds_consul_call *call) {
-    const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     if (place == NULL || place->standing != DS_CONSUL_BEHIND || place->ahead_count > GUARDED_MAX) {
         look(call);
         return;
@@ -194,7 +201,8 @@ static void take(ds_consul_call *call) {
     for (size_t i = 0; i < place->ahead_count; i++) {
         ds_consul_if_absent(txn, place->ahead[i]);
     }
-    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_add_take(call, txn);
+    place->doubt = true;
     ds_consul_step(call, DS_CONSUL_TXN, on_taken);
 }
 
@@ -223,15 +231,11 @@ static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
     }
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
     if (own == NULL) {
-        ds_consul_finish_place(call, DS_PLACE_GONE);
+        ds_consul_finish_gone(call);
         return;
     }
     call->token = own->created;
-    if (own->flags == DS_CONSUL_HOLDS) {
-        verify(call);
-    } else {
-        go_on(call, answer, 1);
-    }
+    go_on(call, answer, 1);
 }
 
 static void look(ds_consul_call *call) {
@@ -287,7 +291,7 @@ static void slow(ds_consul_call *call) {
     ds_consul_if_index(txn, call->session.data, call->modified);
     ds_consul_if_absent(txn, call->own.data);
     ds_consul_set(txn, call->waiting.data, call->nonce, strlen(call->nonce));
-    ds_consul_lock(txn, call->own.data, call->value.data, call->value.size, DS_CONSUL_WAITS, call->id);
+    ds_consul_add_entry(call, txn);
     ds_consul_tree(txn, call->queue.data);
     ds_consul_step(call, DS_CONSUL_TXN, on_queued);
 }
@@ -322,7 +326,8 @@ static void try_again(ds_consul_call *call, const ds_consul_pair *waiting, const
     } else {
         ds_consul_if_absent(txn, call->native.data);
     }
-    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_add_take(call, txn);
+    ds_consul_add_entry(call, txn);
     ds_consul_step(call, DS_CONSUL_TXN, on_tried_again);
 }
 
@@ -339,25 +344,13 @@ static void finish_busy(ds_consul_call *call, const ds_consul_pair *holder) {
     ds_consul_finish(call, &reply);
 }
 
-static const ds_consul_pair *oldest_entry(const ds_consul_call *call, const ds_consul_answer *answer) {
-    const ds_consul_pair *oldest = NULL;
-    for (size_t i = 0; i < answer->count; i++) {
-        const ds_consul_pair *pair = &answer->pairs[i];
-        bool entry = strncmp(pair->key, call->queue.data, call->queue.size) == 0;
-        if (entry && (oldest == NULL || pair->created < oldest->created)) {
-            oldest = pair;
-        }
-    }
-    return oldest;
-}
-
 static void on_seen(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed != 0) {
         look_who(call, false);
         return;
     }
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
-    const ds_consul_pair *oldest = oldest_entry(call, answer);
+    const ds_consul_pair *oldest = ds_consul_oldest(answer, call->queue.data, "");
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
     if (own != NULL) {
         call->token = own->created;
@@ -413,7 +406,8 @@ static void fast(ds_consul_call *call) {
     ds_consul_if_index(txn, call->session.data, call->modified);
     ds_consul_if_absent(txn, call->waiting.data);
     ds_consul_if_absent(txn, call->native.data);
-    ds_consul_add_take(call, txn, call->own.data);
+    ds_consul_add_take(call, txn);
+    ds_consul_add_entry(call, txn);
     ds_consul_step(call, DS_CONSUL_TXN, on_entered);
 }
 

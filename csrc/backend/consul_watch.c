@@ -11,11 +11,17 @@
 #include <string.h>
 
 #define REASON_NS (250 * DS_MS) /* what asking for the reason of a removal may take */
-#define LOOK_NS DS_SECOND       /* between two hints to look, where an answer cannot tell */
+#define OWN_DELAY_NS (10 * DS_MS)
+#define LOOK_NS DS_SECOND /* between two hints to look, where an answer cannot tell */
 
 /* ---- life of a watch -------------------------------------------------------------------------------------------- */
 
 static void dispose(ds_consul_watching *w) {
+    ds_consul_place *place = w->own ? ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1) : NULL;
+    if (place != NULL && place->watch == w) {
+        place->watch = NULL;
+    }
+    ds_timer_stop(w->consul->base.world, &w->timer);
     ds_list_remove(&w->node);
     ds_list_remove(&w->task.node);
     ds_consul_cancel(&w->consul->base, &w->reason);
@@ -114,30 +120,10 @@ static bool is_outdated(const ds_consul_query *query, const ds_consul_watching *
 
 /* ---- the answer about one key --------------------------------------------------------------------------------------- */
 
-/* It holds now: what matters from here on is the lock. */
-static void turn_to_lock(ds_consul_query *query, ds_consul_watching *w, const ds_consul_pair *entry) {
-    const ds_consul_place *place = ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1);
-    ds_buf native = DS_BUF_EMPTY;
-    if (place == NULL) {
-        return;
-    }
-    ds_consul_key_native(w->consul, &native, place->path);
-    if (!native.failed && ds_consul_query_turn(query, native.data, entry->modified)) {
-        w->kind = DS_CONSUL_WATCH_LOCK;
-    }
-    ds_buf_free(&native);
-}
-
 /* Is it as it was? */
-static bool stands(ds_consul_query *query, ds_consul_watching *w, const ds_consul_pair *pair) {
-    if (pair == NULL) {
-        return false;
-    }
-    if (w->kind == DS_CONSUL_WATCH_KEY) {
-        if (w->own && pair->flags == DS_CONSUL_HOLDS) {
-            turn_to_lock(query, w, pair);
-        }
-        return true;
+static bool stands(ds_consul_watching *w, const ds_consul_pair *pair) {
+    if (pair == NULL || w->kind == DS_CONSUL_WATCH_KEY) {
+        return pair != NULL;
     }
     if (w->session[0] == '\0') {
         snprintf(w->session, sizeof(w->session), "%s", pair->session);
@@ -159,7 +145,7 @@ static void answered_single(ds_consul_query *query, const ds_http_result *http, 
         }
         pair = query->answer.count > 0 ? &query->answer.pairs[0] : NULL;
     }
-    if (!stands(query, w, pair)) {
+    if (!stands(w, pair)) {
         gone(w);
     } else if (!w->ready) {
         tell_ready(w, index);
@@ -314,36 +300,62 @@ void ds_consul_watch_answered(ds_consul_query *query, const ds_http_result *http
 
 /* ---- beginning -------------------------------------------------------------------------------------------------------- */
 
-/* An entry of our own that holds: what matters is the lock. */
-static void begin_with_lock(ds_consul_watching *w) {
-    const ds_consul_place *place = ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1);
+static void begin(ds_consul_watching *w) {
+    ds_list_remove(&w->node);
+    if (!ds_consul_query_join(w)) {
+        ds_list_append(&w->consul->beginning, &w->node);
+        end(w, DS_NOT_EXECUTED, "out of memory");
+    } else if (!w->ready && w->seen > 0 && w->query->index > 0 && w->kind != DS_CONSUL_WATCH_TREE) {
+        tell_ready(w, w->seen); /* a state that the owner knows needs no answer */
+    }
+}
+
+/* An entry of our own: what matters is the lock, from the moment it has that. Until then nothing is asked: that it is its
+ * turn is heard of whoever is ahead, and the end of its session of the session's key. */
+static void begin_own(ds_consul_watching *w) {
+    ds_consul_place *place = ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1);
     ds_buf native = DS_BUF_EMPTY;
     if (place == NULL || place->standing != DS_CONSUL_OWNER) {
+        if (place != NULL) {
+            place->watch = w;
+        }
+        if (!w->ready) {
+            tell_ready(w, w->seen);
+        }
         return;
     }
     ds_consul_key_native(w->consul, &native, place->path);
     if (native.failed) {
         ds_buf_free(&native);
+        end(w, DS_NOT_EXECUTED, "out of memory");
         return;
     }
     ds_free(w->target);
     w->target = native.data;
     w->kind = DS_CONSUL_WATCH_LOCK;
-    w->seen = w->seen > 0 && w->seen < place->since ? place->since : w->seen;
+    w->seen = w->ready || w->seen > 0 ? place->since : 0;
+    begin(w);
 }
 
-/* A state that the owner knows needs no answer. */
 static void on_begin(ds_task *task) {
     ds_consul_watching *w = DS_CONTAINER_OF(task, ds_consul_watching, task);
     if (w->own) {
-        begin_with_lock(w);
+        begin_own(w);
+    } else {
+        begin(w);
     }
-    ds_list_remove(&w->node);
-    if (!ds_consul_query_join(w)) {
-        ds_list_append(&w->consul->beginning, &w->node);
-        end(w, DS_NOT_EXECUTED, "out of memory");
-    } else if (w->seen > 0 && w->query->index > 0 && w->kind != DS_CONSUL_WATCH_TREE) {
-        tell_ready(w, w->seen);
+}
+
+static void on_timer(ds_timer *timer) {
+    begin_own(DS_CONTAINER_OF(timer, ds_consul_watching, timer));
+}
+
+/* A moment later: most locks are given back soon. */
+void ds_consul_watch_owner(ds_consul_place *place) {
+    ds_consul_watching *w = place->watch;
+    if (w != NULL && w->query == NULL && w->timer.index == 0) {
+        ds_world *world = w->consul->base.world;
+        ds_timer_set(world, &w->timer, ds_now(world) + OWN_DELAY_NS);
     }
 }
 
@@ -384,6 +396,7 @@ bool ds_consul_watch(ds_backend *backend, ds_watch *watch, const ds_watch_spec *
     w->seen = spec->since > 0 ? spec->since - 1 : spec->seen;
     w->global = ds_consul_is_global(consul, w->key);
     w->task.run = on_begin;
+    w->timer.fire = on_timer;
     ds_list_init(&w->task.node);
     ds_list_init(&w->node);
     ds_list_append(&consul->beginning, &w->node);

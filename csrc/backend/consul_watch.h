@@ -29,6 +29,7 @@ typedef struct ds_consul_watching {
     int64_t looked_ns;      /* when the owner was last told to look for itself */
     unsigned wanted, found; /* while a wide answer is compared */
     ds_task task;
+    ds_timer timer;
     ds_call reason;
 } ds_consul_watching;
 
@@ -56,8 +57,6 @@ struct ds_consul_query {
 /* Finds or begins a query for the watch. False: out of memory. */
 bool ds_consul_query_join(ds_consul_watching *watching);
 void ds_consul_query_free(ds_consul_query *query); /* its watches must have left */
-/* Watches something else from now on. False: out of memory, and it goes on as before. */
-bool ds_consul_query_turn(ds_consul_query *query, const char *target, int64_t index);
 
 /* consul_watch.c: what a query hears. Either may end watches, and begin new ones. */
 void ds_consul_watch_answered(ds_consul_query *query, const ds_http_result *http, int64_t index);

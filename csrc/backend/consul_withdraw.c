@@ -1,0 +1,105 @@
+/* consul_withdraw.c: taking entries off the server so that no late copy of a request brings one back: first the epoch
+ * moves, behind which copies have no effect, then the entries go one by one.
+ */
+#include "consul_queue.h"
+
+#include <string.h>
+
+static void leave_next(ds_consul_call *call);
+
+static void one_left(ds_consul_call *call, ds_place place) {
+    (void)place;
+    call->leaver_at++;
+    leave_next(call);
+}
+
+static void leave_next(ds_consul_call *call) {
+    if (call->leaver_at == call->leaver_count) {
+        ds_consul_finish_place(call, DS_PLACE_DONE);
+        return;
+    }
+    const ds_consul_leaver *leaver = &call->leavers[call->leaver_at];
+    const ds_consul *consul = call->consul;
+    memcpy(call->nonce, leaver->nonce, sizeof(call->nonce));
+    call->token = leaver->token;
+    call->rounds = 0;
+    ds_consul_key_native(consul, &call->native, leaver->path);
+    ds_consul_key_waiting(consul, &call->waiting, leaver->path);
+    ds_consul_key_queue(consul, &call->queue, leaver->path);
+    ds_consul_key_entry(consul, &call->own, leaver->path, leaver->nonce);
+    if (!ds_consul_no_memory(call)) {
+        ds_consul_leave_with(call, one_left);
+    }
+}
+
+static void epoch_moved(ds_consul_call *call, const ds_consul_pair *pair) {
+    call->lease_impl->modified = pair->modified;
+    leave_next(call);
+}
+
+static void on_epoch_read(ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
+    if (pair == NULL || strcmp(pair->session, call->id) != 0) {
+        ds_consul_finish_lost(call);
+    } else if (pair->value_size == call->stamp_next.size &&
+               memcmp(pair->value, call->stamp_next.data, pair->value_size) == 0) {
+        epoch_moved(call, pair); /* by an earlier copy of this request */
+    } else {
+        (void)ds_consul_stamp_epoch(pair->value, pair->value_size, &call->epoch);
+        ds_consul_finish_place(call, DS_PLACE_STALE);
+    }
+}
+
+static void on_epoch_moved(ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
+    if (answer->failed != 0) {
+        ds_consul_get(ds_consul_txn_of(call), call->session.data);
+        ds_consul_step(call, DS_CONSUL_READ, on_epoch_read);
+    } else if (pair == NULL) {
+        ds_consul_finish_impossible(call);
+    } else {
+        epoch_moved(call, pair);
+    }
+}
+
+static bool copy_leavers(ds_consul_call *call, const ds_entry *const *entries, size_t count) {
+    call->leavers = ds_calloc(count + 1, sizeof(*call->leavers));
+    for (size_t i = 0; call->leavers != NULL && i < count; i++) {
+        ds_consul_leaver *leaver = &call->leavers[i];
+        memcpy(leaver->nonce, entries[i]->nonce, sizeof(leaver->nonce));
+        leaver->token = entries[i]->token;
+        leaver->path = ds_strdup(entries[i]->path);
+        if (leaver->path == NULL) {
+            return false;
+        }
+        call->leaver_count++;
+    }
+    return call->leavers != NULL;
+}
+
+void ds_consul_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease, const ds_entry *const *entries,
+                        size_t count, uint64_t next_epoch) {
+    ds_consul_call *call = ds_consul_begin(backend, owner, lease);
+    if (call == NULL) {
+        return;
+    }
+    call->lease_impl = lease->impl;
+    call->epoch = next_epoch;
+    call->token = 0;
+    ds_consul_stamp(&call->stamp_next, lease, next_epoch);
+    if (ds_consul_no_memory(call)) {
+        return;
+    }
+    if (call->lease_impl == NULL) {
+        ds_consul_refuse_later(call, DS_LOST, DSYNC_OK, "Consul: the session was never opened");
+        return;
+    }
+    if (!copy_leavers(call, entries, count)) {
+        ds_consul_refuse_later(call, DS_NOT_EXECUTED, DSYNC_RESOURCE, "out of memory");
+        return;
+    }
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->session.data, ds_consul_epoch_index(lease));
+    ds_consul_lock(txn, call->session.data, call->stamp_next.data, call->stamp_next.size, 0, call->id);
+    ds_consul_step(call, DS_CONSUL_TXN, on_epoch_moved);
+}
