@@ -7,7 +7,7 @@ packages_build="make gcc libc6-dev pkg-config|pkgconf libcurl4-openssl-dev libcj
 packages_test="$packages_build
   lua5.1 liblua5.1-0-dev lua5.3 liblua5.3-dev luajit2|luajit libluajit2-5.1-dev|libluajit-5.1-dev
   lua-busted lua-check lua-socket lua-cqueues lua-luv lua-copas nginx-light|nginx libnginx-mod-http-lua
-  luarocks clang-format clang-tidy openssl ca-certificates python3"
+  luarocks clang-format clang-tidy openssl ca-certificates python3 iproute2 iptables"
 
 _package_installed() {
     [ "$(dpkg-query -W -f '${Status}' "$1" 2>/dev/null)" = "install ok installed" ]
