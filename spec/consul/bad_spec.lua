@@ -1,4 +1,4 @@
--- Agents that cannot be reached, refuse, lead nowhere, or are no Consul: a clear message, a stable code, an answer in time.
+-- Agents that cannot be reached, refuse, have no leader, or are no Consul: a clear message, a stable code, in time.
 local rig = require "spec.support.rig"
 local suite = require "spec.support.suite"
 local tools = require "spec.support.suite_consul"
@@ -46,8 +46,8 @@ describe("an agent that", function()
   end)
 
   local modes = { html = { protocol = true }, empty = { protocol = true, unavailable = true, timeout = true },
-    other_json = { protocol = true, unavailable = true }, not_found = { config = true, protocol = true }, redirect = { config = true },
-    bad_gateway = GONE, truncated = GONE, silent = GONE, hang_up = GONE,
+    other_json = { protocol = true, unavailable = true }, not_found = { config = true, protocol = true },
+    redirect = { config = true }, bad_gateway = GONE, truncated = GONE, silent = GONE, hang_up = GONE,
     garbage = { protocol = true, unavailable = true, timeout = true } }
   local names = {}
   for mode in pairs(modes) do names[#names + 1] = mode end

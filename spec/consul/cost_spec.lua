@@ -1,4 +1,4 @@
--- What locks cost: requests for each cycle, alone and in a crowd, and connections of one client that waits for many locks.
+-- What locks cost: requests for each cycle, alone and in a crowd, and the connections of a client that waits for many.
 local child = require "spec.support.suite_child"
 local rig = require "spec.support.rig"
 local suite = require "spec.support.suite"
@@ -18,8 +18,9 @@ local WAITER = [[
         held = held + 1
         assert(lock:release())
       end)
+      -- One after the other: what all at once would need to ask is not what waiting needs.
+      repeat dsync.sleep(0.005) until d:stats().entries == i
     end
-    repeat dsync.sleep(0.05) until d:stats().entries == 200 or held > 0
     print "waiting"
     repeat dsync.sleep(0.05) until held == 200
     print "served"
@@ -43,8 +44,8 @@ describe("on Consul", function()
 
   local function count()
     assert(proxy:write "\n")
-    local requests, open, most = assert(proxy:line(suite.patience)):match "^(%d+) (%d+) (%d+)$"
-    return tonumber(requests), tonumber(open), tonumber(most)
+    local requests, open_now, busy = assert(proxy:line(suite.patience)):match "^(%d+) (%d+) (%d+)$"
+    return tonumber(requests), tonumber(open_now), tonumber(busy)
   end
 
   local function open()
@@ -97,14 +98,19 @@ describe("on Consul", function()
     for i = 1, 200 do locks[i] = ok(holder:lock("many" .. i):acquire()) end
     local waiter = child.start(WAITER, nil, url, suite.prefix())
     assert.is_string((waiter:expect("^waiting", suite.patience)))
-    suite.pause(1)
-    local _, now = count()
+    -- A question that nobody waits for any more keeps its connection until it is answered.
+    local most, open_now, busy = 0, 0, 0
+    for _ = 1, 30 do
+      suite.pause(0.5)
+      _, open_now, busy = count()
+      most = math.max(most, busy)
+    end
     for i = 1, 200 do assert.is_true(locks[i]:release()) end
     assert.is_string((waiter:expect("^served", suite.patience)))
-    local _, _, most = count()
-    print(("200 waiting locks of one client: %d connections, %d at most"):format(now, most))
+    print(("200 waiting locks of one client: %d connections in use (at first %d), %d open"):format(busy, most, open_now))
     assert.equal(0, waiter:wait(suite.patience))
     waiter:stop()
-    assert.is_true(now <= 16, "connections while waiting: " .. now)
+    assert.is_true(busy <= 8, "connections in use while waiting: " .. busy)
+    assert.is_true(open_now <= 40, "connections open while waiting: " .. open_now)
   end)
 end)
