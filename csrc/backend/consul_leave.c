@@ -139,6 +139,8 @@ static void on_bare_left(ds_consul_call *call, const ds_consul_answer *answer) {
 static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed == 0) {
         tidy_up(call, answer);
+    } else if (ds_consul_failed(answer, 0) && ds_consul_failed(answer, 1)) {
+        left(call, DS_PLACE_GONE);
     } else if (ds_consul_failed(answer, 0)) {
         look_for_lock(call);
     } else {

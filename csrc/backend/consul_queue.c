@@ -119,6 +119,8 @@ static bool is_made_anew(const ds_consul_call *call, const ds_consul_answer *ans
 static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_lost(call);
+    } else if (ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2)) {
+        ds_consul_finish_place(call, DS_PLACE_GONE);
     } else if (ds_consul_failed(answer, 1)) {
         ds_consul_finish_gone(call);
     } else if (answer->failed != 0) {

@@ -46,6 +46,9 @@ static void on_event(ds_watch *watch, const ds_watch_event *event) {
         note(w, "%s:%s=%.*s ", event->kind == DS_WATCH_PUT ? "put" : "del", short_key(event->key),
              (int)event->value_size, event->value);
         break;
+    case DS_WATCH_CHANGED: /* this store names every change */
+        CHECK(false);
+        break;
     case DS_WATCH_ENDED:
         w->outcome = event->outcome;
         CHECK(event->message[0] != '\0');
