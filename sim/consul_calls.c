@@ -309,7 +309,7 @@ static void *start(sim *s) {
     cm *e = sim_alloc(NULL, sizeof *e);
     memset(e, 0, sizeof *e);
     e->s = s;
-    e->now.index = sim_between(s, 1, 1000);
+    e->now.index = e->base_index = sim_between(s, 1, 1000);
     e->ppm = sim_hit(s, SIM_CLOCK_RATE) ? sim_between(s, -50000, 50000) : 0;
     ds_list_init(&e->waits);
     return e;

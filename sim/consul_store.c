@@ -98,7 +98,7 @@ void cm_view_back(const cm *e, size_t changes, cm_view *out) {
         const cm_change *change = &e->changes[i - 1];
         cm_view_set(out, change->after, change->before);
         out->grave = change->grave_before;
-        out->index = i > 1 ? e->changes[i - 2].index : 1;
+        out->index = i > 1 ? e->changes[i - 2].index : e->base_index;
     }
 }
 
@@ -188,6 +188,7 @@ void cm_restore(cm *e, int64_t until_ns, bool keep_index) {
     e->now = old;
     e->now.index = keep_index ? index + 1 : old.index;
     e->change_count = 0;
+    e->base_index = e->now.index;
     revive_sessions(e, until_ns);
     cm_tell_restored(e, &gone);
     cm_view_free(&gone);

@@ -107,7 +107,7 @@ describe("on Consul", function()
     end
     for i = 1, 200 do assert.is_true(locks[i]:release()) end
     assert.is_string((waiter:expect("^served", suite.patience)))
-    print(("200 waiting locks of one client: %d connections in use (at first %d), %d open"):format(busy, most, open_now))
+    print(("200 waiting locks: %d connections in use (at first %d), %d open"):format(busy, most, open_now))
     assert.equal(0, waiter:wait(suite.patience))
     waiter:stop()
     assert.is_true(busy <= 8, "connections in use while waiting: " .. busy)
