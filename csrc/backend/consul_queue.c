@@ -161,7 +161,7 @@ static const char *still_ahead(ds_consul_place *place, const ds_consul_answer *a
 static void not_taken(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     if (place != NULL) {
-        place->doubt = place->doubt && call->resent;
+        place->doubt = call->doubted || call->resent;
     }
     if (answer->delayed != 0) {
         finish_delayed(call, DS_PLACE_DELAYED);
@@ -212,6 +212,7 @@ static void take(ds_consul_call *call) {
         ds_consul_if_absent(txn, place->ahead[i]);
     }
     ds_consul_add_take(call, txn);
+    call->doubted = place->doubt;
     place->doubt = true;
     ds_consul_step(call, DS_CONSUL_TXN, on_taken);
 }
