@@ -151,7 +151,7 @@ $(call build,build/strict,$(hardening) -Werror,)
 
 # ---- tests ------------------------------------------------------------------------------------------------------------
 
-test-programs: $(unit_build) $(contract_build) $(host_build)
+test-programs: $(unit_build) $(contract_build) $(host_build) build/sim/ask
 
 # C programs with Lua inside: several states in several threads, forks, unloading.
 host: $(host_build)
@@ -200,7 +200,11 @@ build/sim/sim: $(sim_objects) build/libdsync.a
 build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o build/sim/check_claims.o
 	$(Q)$(CC) $(link_flags) -o $@ $^ $(LDFLAGS)
 
--include $(sim_objects:.o=.d) build/sim/selftest/selftest.d
+# Answers as a model does, for comparison with a real server.
+build/sim/ask: build/sim/selftest/ask.o $(filter-out build/sim/main.o,$(sim_objects)) build/libdsync.a
+	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
+
+-include $(sim_objects:.o=.d) build/sim/selftest/selftest.d build/sim/selftest/ask.d
 
 sim: build/sim/judge build/sim/sim
 	@build/sim/judge
