@@ -3,8 +3,13 @@
 #   make            library and Lua modules, in build/
 #   make check      the fast tests; `make test` is everything (script/test does the same on a bare machine)
 #   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
+#   make fuzz       hostile bytes into every parser and the state machines; SECONDS=n per target, TARGET=t for one of them
+#   make oom        every n-th allocation fails; make sysfail: every n-th system call; SECONDS=n: at most so long each
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
+#   make local      the local: backend under contention, kills, stops and torn writes, for minutes; SHORT=1: some seconds only
 #   make nginx-load  requests that contend for locks in nginx, and reloads under that load; SHORT=1: some seconds only
+#   make cov        which lines and branches of the core and the etcd backend the tests reach
+#   make mutants    does a test notice each deliberate bug? MUTANT=name,name runs these only, SHORT=1 a handful
 #   make san        unit and conformance tests under AddressSanitizer, ThreadSanitizer and valgrind
 #   make install    PREFIX=/usr/local DESTDIR=
 #
@@ -37,12 +42,14 @@ library_sources := $(sort $(wildcard csrc/base/*.c csrc/net/*.c csrc/core/*.c cs
 module_sources := $(sort $(wildcard csrc/lua/*.c))
 unit_sources := $(sort $(wildcard spec/unit/test_*.c))
 unit_helpers := $(sort $(filter-out $(unit_sources),$(wildcard spec/unit/*.c)))
+local_sources := $(sort $(wildcard spec/local/test_*.c))
+local_helpers := $(sort $(filter-out $(local_sources),$(wildcard spec/local/*.c)))
 contract_sources := $(sort $(wildcard spec/contract/test_*.c))
 contract_helpers := $(sort $(filter-out $(contract_sources),$(wildcard spec/contract/*.c)))
 example_sources := $(sort $(wildcard examples/*.c))
 host_example_sources := $(sort $(wildcard examples/host/*.c))
 host_sources := $(sort $(wildcard spec/host/test_*.c))
-c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/host/*.[ch] bench/*.[ch] proxy/*.[ch]) \
+c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/local/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch] fuzz/*.[ch] failing/*.[ch]) \
   $(example_sources) $(host_example_sources))
 lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua))
 
@@ -65,16 +72,16 @@ link_flags = -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 # The library's thread may outlive the last reference to it: it must never be unmapped.
 shared_flags = -shared $(link_flags) -Wl,-z,nodelete -Wl,--as-needed
 
-.PHONY: all lib lua unit contract host sim test test-programs check san lint rockspec format install examples clean
+.PHONY: all lib lua unit contract host local-tests sim test test-programs check san lint rockspec format install examples clean
 all: lib lua
 lib: build/libdsync.a build/libdsync.so
 lua: $(foreach v,$(luas),build/$(call lua_program,$(v))/dsync/core.so build/libdsync-$(call lua_program,$(v)).a)
 
-# $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS): the whole build once more in DIR, with other flags.
+# $(call variant,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE): the whole build once more in DIR, with other flags, from SOURCE or csrc.
 define variant
 objects_$(1) := $$(library_sources:csrc/%.c=$(1)/obj/%.o)
 
-$(1)/obj/%.o: csrc/%.c
+$(1)/obj/%.o: $(or $(5),csrc)/%.c
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(base_flags) $(2) $$(CFLAGS) -c $$< -o $$@
 
@@ -97,12 +104,17 @@ $(1)/contract/%: $(1)/spec/contract/%.o $$(contract_helpers:%.c=$(1)/%.o) $(1)/l
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(link_flags) $(3) -o $$@ $$^ $$(dependency_libs) $$(LDFLAGS)
 
+$(1)/local/%: $(1)/spec/local/%.o $$(local_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(link_flags) $(3) -o $$@ $$^ $$(dependency_libs) $$(LDFLAGS)
+
 unit_$(1) := $$(unit_sources:spec/unit/%.c=$(1)/unit/%)
 contract_$(1) := $$(contract_sources:spec/contract/%.c=$(1)/contract/%)
-
+local_$(1) := $$(local_sources:spec/local/%.c=$(1)/local/%)
 
 -include $$(objects_$(1):.o=.d) $$(unit_sources:%.c=$(1)/%.d) $$(unit_helpers:%.c=$(1)/%.d)
 -include $$(contract_sources:%.c=$(1)/%.d) $$(contract_helpers:%.c=$(1)/%.d)
+-include $$(local_sources:%.c=$(1)/%.d) $$(local_helpers:%.c=$(1)/%.d)
 endef
 
 # $(call module,DIR,CFLAGS,LDFLAGS,LUA): the Lua module for one Lua. Lua's own symbols come from the program.
@@ -136,22 +148,25 @@ $(1)/$(4)/$(5)/%: $(6)/%.c $(1)/libdsync-$(4).a $(1)/libdsync.a
 
 endef
 
-asan_flags = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+asan_flags = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DDS_TEST_ALLOC
 tsan_flags = -O1 -fno-omit-frame-pointer -fsanitize=thread
-# $(call build,DIR,CFLAGS,LDFLAGS,SOFLAGS)
+# $(call build,DIR,CFLAGS,LDFLAGS,SOFLAGS,SOURCE)
 comma := ,
 define build
-$(eval $(call variant,$(1),$(2),$(3),$(4)))
+$(eval $(call variant,$(1),$(2),$(3),$(4),$(5)))
 $(foreach v,$(luas),$(eval $(call module,$(1),$(2),$(3),$(v))))
 endef
 $(call build,build,$(hardening),,-Wl$(comma)-z$(comma)defs)
 $(call build,build/asan,$(asan_flags),-fsanitize=address -fsanitize=undefined)
 $(call build,build/tsan,$(tsan_flags),-fsanitize=thread)
 $(call build,build/strict,$(hardening) -Werror,)
+$(call build,build/cov,-O0 --coverage -fprofile-update=atomic -DNDEBUG -DDS_TEST_ALLOC,--coverage)
+# One build for all mutants: see spec/mutants/list.lua.
+$(call build,build/mutants,-O2 -include spec/mutants/mutant.h,,,build/mutants/csrc)
 
 # ---- tests ------------------------------------------------------------------------------------------------------------
 
-test-programs: $(unit_build) $(contract_build) $(host_build) build/sim/ask
+test-programs: $(unit_build) $(contract_build) $(local_build) $(host_build) build/sim/ask
 
 # C programs with Lua inside: several states in several threads, forks, unloading.
 host: $(host_build)
@@ -164,6 +179,10 @@ unit: $(unit_build)
 contract: $(contract_build)
 	@script/lib/contract $^
 
+# Processes that fight over one local: database, in the short form; make local is the long one.
+local-tests: $(local_build)
+	@script/lib/programs local $^
+
 check: $(unit_build) build/$(call lua_program,$(check_lua))/dsync/core.so
 	@script/lib/programs unit $(unit_build)
 	@script/lib/spec $(check_lua) memory spec/conformance
@@ -171,7 +190,7 @@ check: $(unit_build) build/$(call lua_program,$(check_lua))/dsync/core.so
 test: all test-programs examples
 	@JOBS=$(JOBS) script/lib/suite
 
-san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
+san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
 # Under nginx: SERVER=etcd-3.5, SECONDS, RELOADS and REQUESTS change what is done.
@@ -179,6 +198,34 @@ san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(foreach d,build build
 nginx-load: build/$(call lua_program,$(check_lua))/dsync/core.so build/luajit/dsync/core.so
 	@script/lib/nginx-load $(or $(SERVER),etcd-3.4) $(or $(SECONDS),$(if $(SHORT),5,60)) $(or $(RELOADS),$(if $(SHORT),5,100)) \
 	  $(or $(REQUESTS),500)
+
+# ---- coverage ------------------------------------------------------------------------------------------------------------
+
+# What unit tests (with allocations that fail) and the contract tests on a real etcd reach of the core and the etcd backend.
+.PHONY: cov
+cov: $(unit_build/cov) $(contract_build/cov)
+	@mkdir -p build/reports
+	@lua5.4 script/lib/coverage.lua build/cov build/reports/cov.json
+
+# ---- mutants -------------------------------------------------------------------------------------------------------------
+
+.PHONY: mutants
+mutants:
+	@mkdir -p build/reports
+	@lua5.4 spec/mutants/run.lua $(if $(SHORT),--short) $(MUTANT)
+
+c_sources := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
+build/mutants/stamp: $(c_sources) $(wildcard spec/mutants/*.lua)
+	@mkdir -p $(@D)
+	$(Q)lua5.4 spec/mutants/make.lua csrc build/mutants/csrc
+	@touch $@
+
+$(c_sources:%=build/mutants/%): build/mutants/stamp ;
+
+build/mutants/mutant.o: spec/mutants/mutant.c spec/mutants/mutant.h
+	$(Q)$(CC) $(base_flags) $(hardening) $(CFLAGS) -c $< -o $@
+
+build/mutants/libdsync.a: build/mutants/mutant.o
 
 # ---- simulation -------------------------------------------------------------------------------------------------------
 
@@ -197,6 +244,13 @@ build/sim/%.o: sim/%.c
 build/sim/sim: $(sim_objects) build/libdsync.a
 	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
 
+build/mutants/sim/sim: $(sim_objects:build/%=build/mutants/%) build/mutants/libdsync.a
+	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
+
+build/mutants/sim/%.o: sim/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(base_flags) $(hardening) $(CFLAGS) -c $< -o $@
+
 build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o build/sim/check_claims.o
 	$(Q)$(CC) $(link_flags) -o $@ $^ $(LDFLAGS)
 
@@ -204,7 +258,8 @@ build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o build/sim/check
 build/sim/ask: build/sim/selftest/ask.o $(filter-out build/sim/main.o,$(sim_objects)) build/libdsync.a
 	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
 
--include $(sim_objects:.o=.d) build/sim/selftest/selftest.d build/sim/selftest/ask.d
+-include $(sim_objects:.o=.d) $(sim_objects:build/%.o=build/mutants/%.d) build/sim/selftest/selftest.d \
+  build/sim/selftest/ask.d
 
 sim: build/sim/judge build/sim/sim
 	@build/sim/judge
@@ -216,11 +271,12 @@ sim: build/sim/judge build/sim/sim
 
 strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(foreach v,$(luas),$(module_sources:csrc/lua/%.c=build/strict/$(call lua_program,$(v))/obj/%.o)) \
-  $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers))
+  $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
+    $(local_sources) $(local_helpers))
 tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources))
 
 lint: $(strict_objects) $(tidy_stamps)
-	@$(LUACHECK) -q $(wildcard lua spec examples bin)
+	@$(LUACHECK) -q $(wildcard lua spec examples bin bench script/lib/campaign fuzz failing)
 	@$(CLANG_FORMAT) --dry-run -Werror $(c_files)
 	@script/lib/banned $(c_files)
 	@echo "lint: clean"
@@ -237,7 +293,61 @@ rockspec:
 format:
 	@$(CLANG_FORMAT) -i $(c_files)
 
+# ---- fuzzing ----------------------------------------------------------------------------------------------------------
+
+# make fuzz [SECONDS=n] [TARGET=t]: clang's libFuzzer, AddressSanitizer and UBSan over the library and the targets in fuzz/.
+CLANG ?= clang
+fuzz_flags = -std=c11 -D_GNU_SOURCE -DDS_TEST_ALLOC -g -O1 -fno-omit-frame-pointer -MMD -MP -Wall -Wextra \
+  -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined $(dependency_flags)
+fuzz_targets := $(patsubst fuzz/target_%.c,%,$(sort $(wildcard fuzz/target_*.c)))
+fuzz_helpers := fuzz/fuzz.c $(filter spec/unit/fake_%.c spec/unit/scripted_%.c spec/unit/core_%.c,$(unit_helpers))
+fuzz_objects := $(patsubst %.c,build/fuzz/%.o,$(library_sources) $(fuzz_helpers))
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(fuzz_flags) $(CFLAGS) -c $< -o $@
+
+build/fuzz/target_%: build/fuzz/fuzz/target_%.o $(fuzz_objects)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(dependency_libs) $(LDFLAGS)
+
+-include $(fuzz_objects:.o=.d) $(fuzz_targets:%=build/fuzz/fuzz/target_%.d)
+
+.PHONY: fuzz
+fuzz: $(patsubst %,build/fuzz/target_%,$(or $(TARGET),$(fuzz_targets)))
+	@lua5.4 fuzz/run.lua $(or $(SECONDS),60) build/reports/fuzz.json $(or $(TARGET),$(fuzz_targets))
+
+# ---- failing machines -------------------------------------------------------------------------------------------------
+
+# make oom, make sysfail [SECONDS=n] [ONLY=part of a scenario's name]: every n-th allocation, every n-th system call fails.
+failing_lua := $(call lua_program,$(check_lua))
+failing_shared := $(filter-out failing/oom.c failing/sysfail.c failing/calls.c,$(sort $(wildcard failing/*.c)))
+failing_wraps_oom = -Wl,--wrap=cJSON_InitHooks
+failing_objects := $(patsubst %.c,build/asan/%.o,$(failing_shared))
+
+build/asan/failing/%.o: failing/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(base_flags) $(shell $(PKG_CONFIG) --cflags $(failing_lua)) $(asan_flags) $(CFLAGS) -c $< -o $@
+
+build/asan/failing/run-sysfail: build/asan/failing/calls.o
+build/asan/failing/run-%: build/asan/failing/%.o $(failing_objects) build/asan/libdsync-$(failing_lua).a build/asan/libdsync.a
+	$(Q)$(CC) $(link_flags) $(failing_wraps_$*) -fsanitize=address -fsanitize=undefined -o $@ $^ \
+	  $(shell $(PKG_CONFIG) --libs $(failing_lua)) -ldl $(dependency_libs) $(LDFLAGS)
+
+-include $(failing_objects:.o=.d) build/asan/failing/oom.d build/asan/failing/sysfail.d
+
+.PHONY: oom sysfail
+oom sysfail: %: build/asan/failing/run-%
+	@mkdir -p build/reports
+	@lua5.4 failing/run.lua $@ $< $(or $(SECONDS),0) build/reports/$@.json $(ONLY)
+
 # ---- campaigns ---------------------------------------------------------------------------------------------------------
+
+# make local [SHORT=1]: processes that fight over local: databases, are killed and stopped; then what a cycle costs.
+.PHONY: local
+local: $(local_build) build/bench/bare_flock build/lua5.4/dsync/core.so
+	@mkdir -p build/reports
+	@eval "$$(script/env 5.4)" && $(if $(SHORT),,DSYNC_LONG=1) script/lib/campaign local build/reports/local.json \
+	  $(local_build) "lua5.4 bench/local.lua build/bench/bare_flock"
 
 # make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd or consul]: clients behind a proxy that mistreats them, before a real server.
 .PHONY: proxy
@@ -249,6 +359,10 @@ build/proxy/campaign: $(sort $(wildcard proxy/*.c)) $(wildcard proxy/*.h) build/
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g $(hardening) $(warnings) $(CFLAGS) $(link_flags) -o $@ $(filter %.c,$^) \
 	  build/libdsync.a $(dependency_libs) $(LDFLAGS)
+
+build/bench/bare_flock: bench/bare_flock.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g $(hardening) $(warnings) $(CFLAGS) $(link_flags) -o $@ $< $(LDFLAGS)
 
 # ---- examples, install, clean -----------------------------------------------------------------------------------------
 

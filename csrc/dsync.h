@@ -287,8 +287,8 @@ DSYNC_API void dsync_acquire_options_init(dsync_acquire_options *options);
 DSYNC_API dsync_op *dsync_acquire_start(dsync_lock *lock, const dsync_acquire_options *options, dsync_error *error);
 DSYNC_API dsync_code dsync_acquire(dsync_lock *lock, const dsync_acquire_options *options, dsync_error *error);
 /* Release: DSYNC_OK; DSYNC_LOST (it had been lost before), DSYNC_NOT_HELD, DSYNC_UNKNOWN (not confirmed in time: "free
- * by ..."; retried in the background). From the moment of the call dsync_held() is false. Never removes anything but
- * this acquisition. */
+ * by ..."; retried in the background), DSYNC_RESOURCE (no memory to say how it ends; it goes on in the background too).
+ * From the moment of the call dsync_held() is false. Never removes anything but this acquisition. */
 DSYNC_API dsync_op *dsync_release_start(dsync_lock *lock, dsync_error *error);
 DSYNC_API dsync_code dsync_release(dsync_lock *lock, dsync_error *error);
 

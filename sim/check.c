@@ -217,9 +217,11 @@ static void on_robbed(chk *c, const chk_event *e) {
 
 static void on_fence(chk *c, const chk_event *e) {
     uint64_t index = 0;
+    bool exempt = false;
     for (size_t i = 0; i < c->claim_count; i++) {
         if (c->claims[i].lock == e->lock && c->claims[i].token == e->token) {
             index = c->claims[i].index;
+            exempt = c->claims[i].exempt_ns != CHK_NO_TIME;
         }
     }
     if (e->token < c->fence[e->lock]) {
@@ -232,7 +234,9 @@ static void on_fence(chk *c, const chk_event *e) {
                   (long long)e->token, e->lock);
     }
     c->fence[e->lock] = e->token;
-    c->fence_index[e->lock] = index;
+    if (!exempt) { /* it may have begun after its entry was taken, beside a later one's claim */
+        c->fence_index[e->lock] = index;
+    }
 }
 
 static void on_data(chk *c, const chk_event *e) {

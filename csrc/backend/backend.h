@@ -86,6 +86,7 @@ typedef struct ds_reply {
     int64_t token;
     int64_t revision;      /* the store's revision of this answer, 0 where it has none */
     const char *ahead;     /* key of the nearest predecessor, to be given to watch() */
+    int64_t crowd;         /* WAITING: entries in the queue, 0 where that is not known */
     const ds_peer *holder; /* BUSY: who owns the queue */
     int64_t ttl_ms;        /* open, renew: granted */
     uint64_t epoch;        /* open, withdraw: the session's epoch from now on */
@@ -141,6 +142,7 @@ typedef struct ds_watch_spec {
     const char *key; /* copied */
     bool subtree;    /* everything that begins with key + "/" instead of the key itself */
     bool deletes_only;
+    bool keys_only; /* nobody looks at values: they need not be told */
     int64_t since; /* first revision to report, 0 = from now on */
     int64_t seen;  /* the revision the caller knows; stores that wait for "newer than" may begin there; 0 = none */
     const ds_lease *lease; /* whose key it is, or NULL (some stores watch a session in another way) */

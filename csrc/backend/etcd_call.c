@@ -78,7 +78,8 @@ static void answered(ds_etcd_exchange *exchange, const ds_etcd_result *result) {
     if (call->failed != NULL && call->failed(call, result)) {
         return;
     }
-    ds_reply reply = {.outcome = result->outcome, .code = result->code, .message = result->message};
+    ds_reply reply = {.outcome = result->outcome, .message = result->message};
+    reply.code = result->outcome == DS_REFUSED ? result->code : DSYNC_OK;
     ds_etcd_finish(call, &reply);
 }
 

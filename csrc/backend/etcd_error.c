@@ -123,11 +123,17 @@ static ds_etcd_verdict judge_http(int http) {
 }
 
 ds_etcd_verdict ds_etcd_judge(int http, const ds_etcd_status *status) {
+    if (status->code == DS_ETCD_UNREAD) {
+        return (ds_etcd_verdict){.outcome = DS_AMBIGUOUS, .advice = "there was no memory to read why"};
+    }
     if (token_refused(status)) {
         ds_etcd_verdict verdict = not_executed("the server does not accept who is asking");
         verdict.token_refused = true;
         verdict.server_ailing = false;
         return verdict;
+    }
+    if (status->code == DS_ETCD_UNREAD) {
+        return (ds_etcd_verdict){.outcome = DS_AMBIGUOUS};
     }
     return status->code > 0 ? judge_code(status) : judge_http(http);
 }

@@ -158,6 +158,7 @@ static void read_kv(reader *r, const ds_json *object, ds_etcd_kv *kv) {
 static void read_range(reader *r, const ds_json *object, ds_etcd_answer *answer) {
     answer->kind = DS_ETCD_OP_RANGE;
     answer->more = read_bool(r, object, "more");
+    answer->total = read_int(r, object, "count");
     const ds_json *item = read_array(r, object, "kvs", &answer->count);
     if (answer->count == 0 || !reading(r)) {
         return;
@@ -248,6 +249,9 @@ static void read_reply(reader *r, ds_etcd_kind kind, const ds_json *object, ds_e
     }
     case DS_ETCD_TXN:
         read_txn(r, object, reply);
+        if (reply->header.revision == 0) {
+            r->malformed = true; /* an empty store is at 1; tokens are made of this */
+        }
         break;
     case DS_ETCD_GRANT:
     case DS_ETCD_KEEPALIVE:
@@ -375,5 +379,5 @@ ds_etcd_status ds_etcd_json_decode_error(const char *text, size_t size, ds_etcd_
         ds_json_free(json);
     }
     ds_buf_free(&r.scratch);
-    return status;
+    return r.no_memory ? (ds_etcd_status){DS_ETCD_UNREAD, "out of memory"} : status;
 }

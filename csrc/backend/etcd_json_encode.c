@@ -163,8 +163,12 @@ void ds_etcd_json_watch_create(ds_buf *out, const ds_etcd_watch_create *create) 
     if (create->deletes_only) {
         ds_buf_add_text(out, ",\"filters\":[\"NOPUT\"]");
     }
-    /* The previous value carries the reason of an eviction; fragments keep one answer within the stream's cap. */
-    add_int(out, ",\"prev_kv\":true,\"fragment\":true,\"watch_id\":", create->id);
+    if (!create->keys_only) {
+        /* What a deleted key held: the reason of an eviction, who left. It costs the server a read. */
+        ds_buf_add_text(out, ",\"prev_kv\":true");
+    }
+    /* Fragments keep one answer within the stream's cap. */
+    add_int(out, ",\"fragment\":true,\"watch_id\":", create->id);
     ds_buf_add_text(out, "}}\n");
 }
 

@@ -48,7 +48,10 @@ bool ds_etcd_stamp_epoch(ds_bytes value, uint64_t *epoch) {
     ds_json *json = ds_json_parse(value.data, value.size, &stamp_limits, &no_memory, NULL);
     bool found = json != NULL && ds_json_uint64(json, "epoch", epoch);
     ds_json_free(json);
-    return found;
+    if (no_memory) {
+        *epoch = 0;
+    }
+    return found || no_memory;
 }
 
 /* Whether `value` is a JSON object; `broken`: and has been marked. */

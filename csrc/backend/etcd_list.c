@@ -92,10 +92,13 @@ static void finish(ds_etcd_call *call, size_t count, const char *next) {
 
 /* ---- pages ------------------------------------------------------------------------------------------------------ */
 
-/* What lies directly below the path of a subtree is in no queue, and a key with a NUL cannot be shown. */
+/* Only what was asked for. What lies directly below the path of a subtree is in no queue, and a key with a NUL cannot be
+ * shown. */
 static bool wanted(const ds_etcd_call *call, const ds_etcd_kv *kv) {
-    bool below = !call->list.subtree || queue_of(kv).size > call->text.size;
-    return below && memchr(kv->key.data, '\0', kv->key.size) == NULL;
+    size_t size = call->text.size;
+    bool below = kv->key.size > size && memcmp(kv->key.data, call->text.data, size) == 0 && kv->key.data[size] == '/';
+    return below && (!call->list.subtree || queue_of(kv).size > size) &&
+           memchr(kv->key.data, '\0', kv->key.size) == NULL;
 }
 
 static bool add_found(ds_etcd_listing *list, const ds_etcd_kv *kv) {
@@ -135,6 +138,9 @@ static void go_on_after(ds_etcd_call *call, const ds_etcd_kv *last) {
     if (call->list.subtree) {
         ds_buf_clear(&call->own);
         ds_buf_add(&call->own, last->key.data, last->key.size + 1); /* with its NUL: the next possible key */
+    } else if (last->create == INT64_MAX) {
+        ds_etcd_finish_impossible(call);
+        return;
     } else {
         call->token = last->create + 1;
     }

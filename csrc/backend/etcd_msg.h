@@ -104,7 +104,7 @@ typedef struct ds_etcd_watch_create {
     int64_t id; /* ours, positive, never used twice on one stream */
     ds_bytes key, end;
     int64_t since;
-    bool deletes_only;
+    bool deletes_only, keys_only;
 } ds_etcd_watch_create;
 
 /* ---- answers ---------------------------------------------------------------------------------------------------- */
@@ -124,8 +124,11 @@ typedef struct ds_etcd_answer {
     const ds_etcd_kv *kvs;
     size_t count;
     bool more;
+    int64_t total; /* keys in the range, however many of them are here */
     int64_t deleted;
 } ds_etcd_answer;
+
+#define DS_ETCD_UNREAD (-2) /* the answer holds a code, perhaps: there was no memory to read it */
 
 /* gRPC's status of a failed request. */
 typedef struct ds_etcd_status {

@@ -28,9 +28,11 @@ static const ds_peer *as_holder(ds_etcd_call *call, const ds_etcd_kv *kv) {
     return holder;
 }
 
-static void finish_waiting(ds_etcd_call *call, int64_t revision, const char *ahead) {
+/* `ahead`: of the entries that were found. */
+static void finish_waiting(ds_etcd_call *call, int64_t revision, const ds_etcd_answer *found, size_t ahead) {
     ds_reply reply = {.outcome = DS_OK, .place = DS_PLACE_WAITING, .token = call->token, .revision = revision};
-    reply.ahead = ahead;
+    reply.ahead = found->kvs[ahead].key.data;
+    reply.crowd = found->total;
     ds_etcd_finish(call, &reply);
 }
 
@@ -42,7 +44,7 @@ static void tell_place(ds_etcd_call *call, const ds_etcd_reply *reply, const ds_
     } else if (newest->count == 1) {
         ds_etcd_finish_place(call, DS_PLACE_HELD, reply->header.revision);
     } else {
-        finish_waiting(call, reply->header.revision, newest->kvs[1].key.data);
+        finish_waiting(call, reply->header.revision, newest, 1);
     }
 }
 
@@ -143,7 +145,7 @@ static void on_checked(ds_etcd_call *call, const ds_etcd_reply *reply) {
     } else if (answer->count == 0) {
         ds_etcd_finish_place(call, DS_PLACE_HELD, reply->header.revision);
     } else {
-        finish_waiting(call, reply->header.revision, answer->kvs[0].key.data);
+        finish_waiting(call, reply->header.revision, answer, 0);
     }
 }
 

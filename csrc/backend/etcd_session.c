@@ -19,11 +19,15 @@ static ds_etcd_request lease_request(ds_etcd_kind kind, const ds_lease *lease) {
 
 /* ---- open: grant, then the session key -------------------------------------------------------------------------- */
 
+static void finish_no_memory(ds_etcd_call *call) {
+    ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_RESOURCE, .message = "out of memory"};
+    ds_etcd_finish(call, &reply);
+}
+
 static void opened(ds_etcd_call *call, int64_t created, uint64_t epoch, int64_t revision) {
     ds_lease *lease = call->lease;
     if (!ds_etcd_bind(call->etcd, lease)) {
-        ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_RESOURCE, .message = "out of memory"};
-        ds_etcd_finish(call, &reply);
+        finish_no_memory(call);
         return;
     }
     lease->created = created;
@@ -45,6 +49,8 @@ static void on_session_key(ds_etcd_call *call, const ds_etcd_reply *reply) {
         ds_etcd_finish_impossible(call);
     } else if (kv->lease != call->lease_id || !ds_etcd_stamp_epoch(kv->value, &epoch)) {
         ds_etcd_finish_lost(call); /* the key is somebody else's, or what was left of an earlier session */
+    } else if (epoch == 0) {
+        finish_no_memory(call); /* whose it is cannot be told */
     } else {
         opened(call, kv->create, epoch, reply->header.revision);
     }

@@ -160,6 +160,7 @@ static void write_queued(ds_etcd_stream *stream) {
         create.end = (ds_bytes){watching->key + watching->size, watching->end_size};
         create.since = watching->since;
         create.deletes_only = watching->deletes_only;
+        create.keys_only = watching->keys_only;
         ds_etcd_json_watch_create(&stream->out, &create);
         ds_free(watching->key); /* ten thousand of them add up */
         watching->key = NULL;

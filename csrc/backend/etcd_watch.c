@@ -131,6 +131,7 @@ static ds_etcd_watching *new_watching(ds_etcd_stream *stream, ds_watch *owner, c
     watching->owner = owner;
     watching->since = spec->since;
     watching->deletes_only = spec->deletes_only;
+    watching->keys_only = spec->keys_only;
     if (!set_range(watching, spec) || !take_slot(stream, watching)) {
         ds_free(watching->key);
         ds_free(watching);

@@ -19,7 +19,7 @@ typedef struct ds_etcd_watching {
     int64_t id;
     int64_t since;
     uint64_t stream_number; /* on which it was begun, 0 = not yet */
-    bool deletes_only;
+    bool deletes_only, keys_only;
     bool answered;
     size_t size, end_size;
     char *key; /* and the end of the range behind it; NULL once sent */

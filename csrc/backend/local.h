@@ -24,39 +24,17 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "../base/buf.h"
 #include "backend.h"
+#include "local_path.h"
 #include "local_peer.h"
+#include "local_rows.h"
 #include "local_sql.h"
 
 #define LOC_DEAD_MAX 256
 #define LOC_BUCKETS 256
-
-/* The one row that every transaction reads. */
-typedef struct loc_meta {
-    int64_t revision;
-    int64_t reserved;       /* revisions up to here are safe to use: no crash of the host can give them out again */
-    int64_t next_expiry_ns; /* no session ends before this time */
-    int64_t observers;      /* rows of that table: with none, changes are not logged */
-    int64_t logged;         /* number of the last change that was */
-    int64_t era;            /* counts boots of the host */
-} loc_meta;
-
-/* An entry as found. Its path is the caller's. */
-typedef struct loc_entry {
-    int64_t token;
-    int64_t session; /* id: the lease's nonce */
-    int64_t client;  /* id of the process */
-    int64_t nonce;
-    int64_t modified;
-} loc_entry;
-
-typedef struct loc_session {
-    int64_t id, client, ttl_ms, epoch, created;
-} loc_session;
 
 /* Somebody to be told after the commit. `mark` says what has changed. */
 typedef struct loc_wake {
@@ -80,18 +58,19 @@ struct loc_store {
     sqlite3 *db; /* NULL: not open */
     sqlite3_stmt *sql[LOC_SQL_COUNT];
     char *file; /* canonical path of the database */
-    dev_t device;
-    ino_t inode;
+    loc_identity files[LOC_FILES];
     int folder, gate, alive, sender; /* descriptors, or -1 */
     int64_t client;                  /* id of this process here */
     char identity[96];               /* of this process on the host: number, start time, pid namespace */
     int64_t era;                     /* in which it was opened */
     bool stale;                      /* to be opened anew */
+    int64_t look_ns;                 /* not before this time is it asked whether the file is still there */
     loc_meta meta;                   /* as of the last transaction */
     bool writing, changed;
     int64_t now_ns; /* of this transaction */
     int frames;     /* in the write-ahead log after the last commit */
-    int fold_at;    /* when there are so many, it is time for a checkpoint */
+    int fold_at;    /* when there are so many, it is time to fold it back */
+    bool folding;   /* a thread does */
     int failure;    /* SQLite's code of the first failure of this transaction; sticky */
     dsync_error fault;
     ds_class fault_class;
@@ -112,7 +91,7 @@ struct loc_store {
 
 /* A call whose answer is on its way. */
 typedef struct ds_local ds_local;
-typedef struct loc_op {
+struct loc_op {
     ds_list node; /* in the client's free list, else in none */
     ds_local *local;
     ds_reply reply;
@@ -122,7 +101,7 @@ typedef struct loc_op {
     char message[480];
     ds_lease *lease; /* open */
     int64_t created; /* open */
-} loc_op;
+};
 
 struct ds_local {
     ds_backend base;
@@ -133,6 +112,7 @@ struct ds_local {
     ds_list free_ops;
     size_t free_count;
     int64_t told;   /* revision of the last answer given */
+    loc_meta seen;  /* the store's, when its watches last looked; the client's thread's */
     unsigned busy;  /* its owner's code is running below us: local must stay */
     bool destroyed; /* free it when that has ended */
     ds_timer timer; /* the next look that nothing else causes */
@@ -144,23 +124,6 @@ struct ds_local {
     bool notified;
 };
 
-/* ---- local_path.c: where the database is; no state ------------------------------------------------------------------- */
-
-/* The absolute path of what a URL names; "" is the user's default. False: error filled. */
-bool loc_path_choose(const char *given, char **path, bool *by_default, dsync_error *error);
-/* Makes what is missing, refuses what cannot be trusted, and opens store->folder and store->gate. Fills file, device,
- * inode; `*fresh`: the file was made just now. */
-bool loc_path_prepare(loc_store *store, bool *fresh, dsync_error *error);
-bool loc_path_moved(const loc_store *store); /* the file is no longer under its name */
-/* DSYNC_CONFIG or DSYNC_RESOURCE, by errno. */
-dsync_code loc_path_error(dsync_error *error, int number, const char *what, const char *path);
-
-/* ---- local_gate.c ------------------------------------------------------------------------------------------------------- */
-
-bool loc_gate_take(loc_store *store); /* false: store->fault */
-void loc_gate_give(loc_store *store);
-void loc_checkpoint(loc_store *store); /* between transactions */
-
 /* ---- local_store.c: the stores of the process ------------------------------------------------------------------------- */
 
 loc_store *loc_store_get(const char *path, bool by_default); /* NULL: out of memory */
@@ -170,67 +133,6 @@ void loc_lock(loc_store *store, ds_world *world);
 void loc_unlock(loc_store *store);
 bool loc_store_ready(loc_store *store); /* opens it if need be; false: store->fault */
 void loc_store_close(loc_store *store); /* the connection and all that goes with it; the store stays */
-
-/* ---- local_session.c: inside a writing transaction ---------------------------------------------------------------------- */
-
-bool loc_session_find(loc_store *store, int64_t id, loc_session *out); /* in any transaction */
-void loc_session_open(loc_store *store, const ds_lease *lease, loc_session *out);
-void loc_session_renew(loc_store *store, const loc_session *session);
-void loc_session_advance(loc_store *store, loc_session *session, uint64_t next_epoch);
-void loc_session_end(loc_store *store, int64_t id);
-void loc_client_end(loc_store *store, int64_t client); /* the process is gone: its sessions, its row, its files */
-void loc_expire(loc_store *store);
-
-/* ---- local_rows.c: inside a writing transaction ------------------------------------------------------------------------- */
-
-int64_t loc_touch(loc_store *store); /* something changes: the revision at which it does */
-bool loc_entry_find(loc_store *store, const ds_entry *wanted, loc_entry *out);
-bool loc_entry_at(loc_store *store, loc_sql which, const char *path, int64_t key, loc_entry *out); /* LOC_ENTRY_... */
-void loc_entry_add(loc_store *store, const ds_entry *wanted, const loc_session *session, loc_entry *out);
-void loc_entry_drop(loc_store *store, const char *path, const loc_entry *entry);
-void loc_entry_write(loc_store *store, const char *path, const loc_entry *entry, const void *value, size_t size);
-void loc_data_put(loc_store *store, const char *key, const void *value, size_t size);
-void loc_data_drop(loc_store *store, const char *key);
-void loc_broken_note(loc_store *store, const char *path, const loc_entry *entry, const void *value, size_t size);
-void loc_observe(loc_store *store, const char *path, bool on);
-void loc_count_observers(loc_store *store);
-void loc_wake_observers(loc_store *store);
-
-/* Who is told, and what, once this transaction is committed. */
-void loc_wake_later(loc_store *store, int64_t client, uint64_t mark);
-
-/* ---- local_key.c: keys and what is behind them ------------------------------------------------------------------------- */
-
-typedef enum loc_kind { LOC_KEY_ENTRY, LOC_KEY_SESSION, LOC_KEY_DATA } loc_kind;
-
-typedef struct loc_key {
-    loc_kind kind;
-    size_t path_size;       /* LOC_KEY_ENTRY: of the queue's path, at the key's beginning */
-    int64_t session, nonce; /* LOC_KEY_ENTRY; LOC_KEY_SESSION: session */
-} loc_key;
-
-/* What is there under a key. */
-typedef struct loc_found {
-    bool exists;
-    int64_t token, modified, client;
-} loc_found;
-
-void loc_key_read(const char *key, loc_key *out);
-uint64_t loc_key_mark(const char *key, const loc_key *parsed);
-uint64_t loc_mark(int64_t number); /* of an entry's nonce, a session's id */
-int64_t loc_nonce(const char *hex);
-void loc_key_entry(ds_buf *out, const char *path, int64_t session, int64_t nonce);
-void loc_key_session(ds_buf *out, const char *prefix, int64_t id);
-/* `token` of an entry that was seen before, or 0. */
-void loc_key_find(loc_store *store, const char *key, const loc_key *parsed, int64_t token, loc_found *out);
-/* Its value now (or, of an entry that was evicted, its last one) is appended. */
-void loc_key_value(loc_store *store, const char *key, const loc_key *parsed, int64_t token, ds_buf *out);
-
-/* ---- local_list.c ------------------------------------------------------------------------------------------------------ */
-
-void loc_list(loc_store *store, loc_op *op, const ds_list_spec *spec);
-/* reply.ahead (unless NULL) and reply.holder. */
-void loc_describe(loc_store *store, loc_op *op, const char *path, const loc_entry *ahead, const loc_entry *holder);
 
 /* ---- local_watch.c ------------------------------------------------------------------------------------------------------ */
 

@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@
 #include "../net/thread.h"
 
 #define IDLE_MS 5000
-#define DEAF_NS (250 * DS_MS) /* between two looks that a write of anybody causes */
+#define DEAF_NS (500 * DS_MS) /* between two looks that a write of anybody causes */
 #define MANY 8                /* so many datagrams at once: others may have found no room */
 #define FIXED 3               /* descriptors before those of peers */
 
@@ -87,25 +88,42 @@ typedef struct hearing {
     bool idle;
 } hearing;
 
-/* The log itself is listened to: it stays as long as we have the database open, and its folder may be a busy place. */
-static void listen_to_log(loc_bell *bell) {
+static char *log_path(const loc_bell *bell) {
     ds_buf path = DS_BUF_EMPTY;
     ds_buf_add_format(&path, "%s-wal", bell->store->file);
-    if (bell->log < 0 && !path.failed) {
-        bell->log = inotify_add_watch(bell->folder, path.data, IN_MODIFY | IN_DONT_FOLLOW);
+    if (path.failed) {
+        ds_buf_free(&path);
     }
-    ds_buf_free(&path);
+    return path.data;
+}
+
+static int64_t changed_ns(const char *path) {
+    struct stat st;
+    return path != NULL && stat(path, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * DS_SECOND + st.st_mtim.tv_nsec : 0;
 }
 
 /* Every writer pays for being listened to, so that is done now and then only. */
-static void hear_log(loc_bell *bell) {
+static void hear_log(loc_bell *bell, const char *path) {
     char ignored[4096];
     (void)inotify_rm_watch(bell->folder, bell->log);
     while (read(bell->folder, ignored, sizeof(ignored)) > 0) {
     }
     bell->log = -1;
+    bell->heard_ns = changed_ns(path);
     bell->deaf_until_ns = ds_clock_ns() + DEAF_NS;
     loc_mark_waiting(bell->store);
+}
+
+/* The log itself is listened to: it stays as long as we have the database open, and its folder may be a busy place. */
+static void listen_to_log(loc_bell *bell) {
+    char *path = log_path(bell);
+    if (bell->log < 0 && path != NULL) {
+        bell->log = inotify_add_watch(bell->folder, path, IN_MODIFY | IN_DONT_FOLLOW);
+        if (bell->log >= 0 && bell->heard_ns != 0 && changed_ns(path) != bell->heard_ns) {
+            hear_log(bell, path); /* while we did not listen */
+        }
+    }
+    ds_free(path);
 }
 
 /* What to wait for now. */
@@ -114,11 +132,11 @@ static void prepare(loc_bell *bell, hearing *h) {
     while (bell->retired_count > 0) {
         (void)close(bell->retired[--bell->retired_count]);
     }
-    int64_t deaf_ns = bell->deaf_until_ns - ds_clock_ns();
     bell->cares = store->foreign_count > 0;
-    if (bell->cares && deaf_ns <= 0) {
+    if (bell->cares && ds_clock_ns() >= bell->deaf_until_ns) {
         listen_to_log(bell);
     }
+    int64_t deaf_ns = bell->deaf_until_ns - ds_clock_ns();
     h->idle = store->watch_count == 0;
     h->timeout_ms = h->idle ? IDLE_MS : bell->cares && deaf_ns > 0 ? (int)(deaf_ns / DS_MS) + 1 : -1;
     h->fds[0] = (struct pollfd){bell->control, POLLIN, 0};
@@ -150,7 +168,9 @@ static void hear(loc_bell *bell, const hearing *h) {
         hear_datagrams(bell);
     }
     if (h->fds[2].revents != 0) {
-        hear_log(bell);
+        char *path = log_path(bell);
+        hear_log(bell, path);
+        ds_free(path);
     }
     for (size_t i = FIXED; i < h->count; i++) {
         if (h->fds[i].revents != 0) {

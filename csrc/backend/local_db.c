@@ -38,9 +38,13 @@ static int count_frames(void *context, sqlite3 *db, const char *name, int frames
     return SQLITE_OK;
 }
 
-/* Tables in an empty database; the gate is held. */
+/* Tables in an empty database; the gate is held. Processes that live use one that had this name before. */
 static bool make_tables(loc_store *store) {
     char text[256];
+    if (!loc_files_sweep(store)) {
+        return loc_fault(store, DS_REFUSED, DSYNC_CONFIG,
+                         "was taken away while processes use it: end them, then it is made anew");
+    }
     int64_t seconds = store->world->ops->wall_ms(store->world) / 1000 - CALENDAR_START_S;
     long long revision = seconds > 0 ? (long long)seconds << CALENDAR_SHIFT : 0;
     (void)snprintf(text, sizeof(text),
@@ -86,7 +90,7 @@ static bool connect_to(loc_store *store) {
 #ifdef SQLITE_OPEN_NOFOLLOW
     flags |= SQLITE_OPEN_NOFOLLOW;
 #endif
-    int result = sqlite3_open_v2(store->file, &store->db, flags, "unix");
+    int result = sqlite3_open_v2(store->file, &store->db, flags, loc_log_layer());
     if (result != SQLITE_OK) {
         return loc_sql_fault(store, store->db != NULL ? sqlite3_extended_errcode(store->db) : SQLITE_NOMEM);
     }
@@ -104,7 +108,8 @@ static bool connect_to(loc_store *store) {
 
 bool loc_db_open(loc_store *store) {
     if (connect_to(store) && check_tables(store) &&
-        loc_sql_text(store, "PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=8388608; PRAGMA temp_store=MEMORY") &&
+        loc_sql_text(store, "PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=8388608; PRAGMA temp_store=MEMORY;"
+                            " PRAGMA cache_spill=OFF") &&
         loc_sql_prepare(store)) {
         return true;
     }

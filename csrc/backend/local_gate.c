@@ -1,4 +1,4 @@
-/* local_gate.c: one process at a time writes, and the write-ahead log is folded back into the database now and then.
+/* local_gate.c: one process at a time writes.
  *
  * The gate keeps writers from meeting in SQLite's own locks, whose waiters sleep for up to 100 ms at a time. It is a POSIX
  * lock, because flock() would survive a killed process in its forked children. It protects nothing: SQLite does that. The
@@ -15,8 +15,6 @@
 #define PATIENCE_NS (100 * DS_MS)
 #define FIRST_PAUSE_NS 20000
 #define LAST_PAUSE_NS 1000000
-#define FRAMES 1000      /* fold back from this size on */
-#define FRAMES_MAX 16000 /* and, from this size on, let nobody write meanwhile */
 
 static int64_t monotonic_ns(void) {
     struct timespec now;
@@ -29,11 +27,13 @@ static int gate_try(const loc_store *store, short type) {
 }
 
 /* Short naps while the usual transaction lasts; longer ones when somebody is evidently stuck. */
-static void nap(loc_store *store, int64_t waited_ns) {
+static void nap(const loc_store *store, int64_t waited_ns) {
     int64_t pause = waited_ns / 8;
     pause = pause < FIRST_PAUSE_NS ? FIRST_PAUSE_NS : pause > LAST_PAUSE_NS ? LAST_PAUSE_NS : pause;
-    uint32_t random = 0;
-    store->world->ops->random(store->world, &random, sizeof(random));
+    uint32_t random = (uint32_t)waited_ns;
+    if (store->world != NULL) {
+        store->world->ops->random(store->world, &random, sizeof(random));
+    }
     struct timespec length = {0, (long)(pause / 2 + (int64_t)(random % (uint32_t)pause))};
     (void)nanosleep(&length, NULL);
 }
@@ -62,21 +62,4 @@ bool loc_gate_take(loc_store *store) {
 
 void loc_gate_give(loc_store *store) {
     (void)gate_try(store, F_UNLCK);
-}
-
-/* Others go on writing meanwhile, so it may not catch up with them; then, once the log has grown large, they wait. */
-void loc_checkpoint(loc_store *store) {
-    if (store->frames < FRAMES) {
-        store->fold_at = FRAMES;
-    }
-    if (store->frames < store->fold_at) {
-        return;
-    }
-    int logged = 0, done = 0;
-    int result = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &logged, &done);
-    if (result == SQLITE_OK && logged > done && logged >= FRAMES_MAX && loc_gate_take(store)) {
-        (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &logged, &done);
-        loc_gate_give(store);
-    }
-    store->fold_at = store->frames + FRAMES; /* unless it begins anew first */
 }

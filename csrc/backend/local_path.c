@@ -178,8 +178,6 @@ static bool check_file(loc_store *store, dsync_error *error) {
     if (is_mount(store->file)) {
         return refuse(error, store->file, "is mounted as a single file: mount the folder it is in instead");
     }
-    store->device = st.st_dev;
-    store->inode = st.st_ino;
     return true;
 }
 
@@ -199,9 +197,41 @@ static bool make_file(const char *file, const char *folder, bool *fresh, dsync_e
     return true;
 }
 
-bool loc_path_moved(const loc_store *store) {
+/* Nothing there is an answer; one that the kernel owes us is none. */
+static bool identify(const char *path, loc_identity *identity) {
     struct stat st;
-    return stat(store->file, &st) != 0 || st.st_ino != store->inode || st.st_dev != store->device;
+    *identity = (loc_identity){0, 0};
+    if (stat(path, &st) != 0) {
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+    }
+    *identity = (loc_identity){st.st_dev, st.st_ino};
+    return true;
+}
+
+bool loc_path_look(const loc_store *store, loc_identity files[LOC_FILES]) {
+    static const char *const suffixes[LOC_FILES] = {"", "-wal", "-shm"};
+    char path[PATH_MAX + 8];
+    for (size_t i = 0; i < LOC_FILES; i++) {
+        (void)snprintf(path, sizeof(path), "%s%s", store->file, suffixes[i]);
+        if (!identify(path, &files[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Only when that is certain: our locks are given up with the files, and those who hold them do not know yet. */
+bool loc_path_moved(const loc_store *store) {
+    loc_identity now[LOC_FILES];
+    if (!loc_path_look(store, now)) {
+        return false;
+    }
+    for (size_t i = 0; i < LOC_FILES; i++) {
+        if (now[i].device != store->files[i].device || now[i].inode != store->files[i].inode) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------------- */

@@ -32,6 +32,8 @@ static const char *name_of(file_name *name, int64_t client, const char *suffix) 
     return name->text;
 }
 
+/* ---- names of processes ------------------------------------------------------------------------------------------------------ */
+
 /* Tells this process from every other of the host, in whatever pid namespace: many a container's only one is number 1. */
 static void identify(loc_store *store) {
     char text[1024] = "", space[48] = "";
@@ -54,6 +56,20 @@ static void identify(loc_store *store) {
     (void)snprintf(store->identity, sizeof(store->identity), "%ld %llu %s", (long)getpid(), start, space);
 }
 
+/* The upper half of an id is the process's own, so that it knows its files by their names. */
+static int64_t id_of_process(const loc_store *store) {
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    for (const char *c = store->identity; *c != '\0'; c++) {
+        hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
+    }
+    return (int64_t)(hash >> 33);
+}
+
+/* Is it this process, under whatever id? Then its file must not be touched. */
+static bool is_self(const loc_store *store, int64_t client) {
+    return client >> 32 == id_of_process(store);
+}
+
 static bool lock_file(int fd) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     return fcntl(fd, F_SETLK, &lock) == 0;
@@ -62,7 +78,7 @@ static bool lock_file(int fd) {
 bool loc_alive_make(loc_store *store) {
     file_name name;
     identify(store);
-    store->client = (int64_t)(ds_random64(store->world) >> 1) | 1;
+    store->client = id_of_process(store) << 32 | (int64_t)(ds_random64(store->world) >> 32) | 1;
     store->alive = openat(store->folder, name_of(&name, store->client, ".alive"),
                           O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (store->alive >= 0 && lock_file(store->alive)) {
@@ -103,18 +119,6 @@ static life ask(const loc_store *store, int64_t client, pid_t *pid) {
     return result != 0 ? LIFE_UNKNOWN : lock.l_type == F_UNLCK ? LIFE_DEAD : LIFE_ALIVE;
 }
 
-/* Is it this process under another id? Then its file must not be touched. */
-static bool is_self(loc_store *store, int64_t client) {
-    bool self = client == store->client;
-    sqlite3_stmt *sql = loc_sql_use(store, LOC_CLIENT);
-    (void)sqlite3_bind_int64(sql, 1, client);
-    if (!self && loc_sql_row(store, sql)) {
-        self = strcmp((const char *)sqlite3_column_text(sql, 0), store->identity) == 0;
-        loc_sql_over(sql);
-    }
-    return self;
-}
-
 bool loc_is_dead(loc_store *store, int64_t client) {
     pid_t pid;
     return !is_self(store, client) && ask(store, client, &pid) == LIFE_DEAD;
@@ -145,7 +149,7 @@ bool loc_any_dead(loc_store *store) {
     while (loc_sql_row(store, sql)) {
         int64_t client = sqlite3_column_int64(sql, 0);
         pid_t pid;
-        if (client == store->client || strcmp((const char *)sqlite3_column_text(sql, 1), store->identity) == 0) {
+        if (is_self(store, client)) {
             continue;
         }
         life state = ask(store, client, &pid);
@@ -163,44 +167,50 @@ void loc_reap(loc_store *store) {
     store->reaped = store->dead_count;
 }
 
-/* ---- after a boot -------------------------------------------------------------------------------------------------------------- */
+/* ---- all files -------------------------------------------------------------------------------------------------------------- */
 
-static bool anybody_lives(loc_store *store) {
-    bool any = false;
-    sqlite3_stmt *sql = loc_sql_use(store, LOC_CLIENTS);
-    store->failure = SQLITE_OK;
-    identify(store);
-    while (!any && loc_sql_row(store, sql)) {
-        pid_t pid;
-        any = strcmp((const char *)sqlite3_column_text(sql, 1), store->identity) == 0 ||
-              ask(store, sqlite3_column_int64(sql, 0), &pid) == LIFE_ALIVE;
-    }
-    loc_sql_over(sql);
-    return any;
+/* What to do with a file that is named after a client; false: no more of it. */
+typedef bool (*file_visitor)(loc_store *store, const char *name, int64_t client);
+
+static bool is_dead_file(loc_store *store, const char *name, int64_t client) {
+    pid_t pid;
+    return strstr(name, ".alive") == NULL || (!is_self(store, client) && ask(store, client, &pid) != LIFE_ALIVE);
 }
 
-/* The gate is held, so no file belongs to a process that has no row yet. */
-bool loc_files_sweep(loc_store *store) {
-    if (anybody_lives(store)) {
-        return false;
-    }
+static bool remove_file(loc_store *store, const char *name, int64_t client) {
+    (void)client;
+    (void)unlinkat(store->folder, name, 0);
+    return true;
+}
+
+/* True: visited all. */
+static bool each_file(loc_store *store, file_visitor visit) {
     int fd = openat(store->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL) {
         if (fd >= 0) {
             (void)close(fd);
         }
-        return true;
+        return false;
     }
     const struct dirent *item;
-    while ((item = readdir(dir)) != NULL) {
-        const char *dot = strrchr(item->d_name, '.');
-        if (dot != NULL && (strcmp(dot, ".alive") == 0 || strcmp(dot, ".wake") == 0)) {
-            (void)unlinkat(store->folder, item->d_name, 0);
+    bool on = true;
+    while (on && (item = readdir(dir)) != NULL) {
+        char *end;
+        int64_t client = (int64_t)strtoull(item->d_name, &end, 16);
+        if (end == item->d_name + 16 && (strcmp(end, ".alive") == 0 || strcmp(end, ".wake") == 0)) {
+            on = visit(store, item->d_name, client);
         }
     }
     (void)closedir(dir);
-    return true;
+    return on;
+}
+
+/* The gate is held, so nobody is just coming or going. The database may not know of those that live: it may be an older
+ * one than theirs. */
+bool loc_files_sweep(loc_store *store) {
+    identify(store);
+    return each_file(store, is_dead_file) && each_file(store, remove_file);
 }
 
 /* ---- those that are waited for --------------------------------------------------------------------------------------------------- */

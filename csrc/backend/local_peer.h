@@ -22,7 +22,8 @@ typedef struct loc_bell {
     int control, socket, folder;    /* eventfd, datagrams, inotify; -1: cannot be had */
     int log;                        /* in the latter: the write-ahead log; -1: not listened to */
     bool cares;                     /* it knows that somebody waits for another process */
-    int64_t deaf_until_ns;          /* the folder speaks at every write of anybody: it is listened to now and then */
+    int64_t deaf_until_ns;          /* the log speaks at every write of anybody: it is listened to now and then */
+    int64_t heard_ns;               /* the log's time of change when we stopped listening */
     int retired[2 * LOC_PEERS_MAX]; /* pidfds to be closed */
     size_t retired_count;
 } loc_bell;

@@ -40,7 +40,6 @@ typedef enum loc_sql {
     LOC_LIST_QUEUE,
     LOC_LIST_TREE,
     LOC_CLIENTS,
-    LOC_CLIENT,
     LOC_CLIENT_ADD,
     LOC_CLIENT_DROP,
     LOC_OBSERVERS,
@@ -61,6 +60,16 @@ typedef enum loc_sql {
 
 bool loc_db_open(loc_store *store); /* false: store->fault */
 void loc_db_close(loc_store *store);
+
+/* ---- local_log.c: writing the write-ahead log --------------------------------------------------------------------------- */
+
+const char *loc_log_layer(void); /* the name by which SQLite knows the layer; lives for ever */
+
+/* ---- local_fold.c --------------------------------------------------------------------------------------------------------- */
+
+void loc_fold(loc_store *store); /* after a commit: if it is time to */
+void loc_fold_hold(void);        /* nobody folds from here on ... */
+void loc_fold_go_on(void);       /* ... to here; in a forked child too */
 
 /* ---- local_sql.c -------------------------------------------------------------------------------------------------------- */
 

@@ -6,14 +6,20 @@
  *
  * A boot of the host ends all sessions. It is told by the boot id; but containers may be shown a boot id, or a clock, of
  * their own, so while any process that uses the database lives, another id is refused instead of believed.
+ *
+ * A database whose write-ahead log is gone is an older state of itself. That is treated as a boot, for the same reasons:
+ * what it knows of sessions is past, and some of the tokens behind its last one were given out.
  */
 #include "local.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../base/error.h"
+
+#define LOOK_NS (5 * DS_MS) /* between two looks at whether the file is still under its name */
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static ds_list registry = {&registry, &registry};
@@ -31,9 +37,11 @@ static void before_fork(void) {
     for (ds_list *node = registry.next; node != &registry; node = node->next) {
         pthread_mutex_lock(&store_of(node)->mutex);
     }
+    loc_fold_hold();
 }
 
 static void after_fork(void) {
+    loc_fold_go_on();
     for (ds_list *node = registry.next; node != &registry; node = node->next) {
         pthread_mutex_unlock(&store_of(node)->mutex);
     }
@@ -41,6 +49,7 @@ static void after_fork(void) {
 }
 
 static void after_fork_in_child(void) {
+    loc_fold_go_on();
     for (ds_list *node = registry.next; node != &registry; node = node->next) {
         pthread_mutex_unlock(&store_of(node)->mutex);
     }
@@ -84,12 +93,6 @@ static bool read_boot(loc_store *store, char *out, size_t size) {
 /* All that was, was before. */
 static bool begin_era(loc_store *store, const char *boot) {
     char text[512];
-    if (!loc_files_sweep(store)) {
-        return loc_fault(
-            store, DS_REFUSED, DSYNC_CONFIG,
-            "is in use by processes that see another boot id or clock (containers with namespaces of their "
-            "own): such processes cannot share a database");
-    }
     char *quoted = sqlite3_mprintf("%Q", boot);
     if (quoted == NULL) {
         return loc_sql_fault(store, SQLITE_NOMEM);
@@ -108,13 +111,29 @@ static bool begin_era(loc_store *store, const char *boot) {
     return done;
 }
 
-static bool check_era(loc_store *store) {
+static bool check_era(loc_store *store, bool has_log) {
     char boot[160], known[160];
     int64_t number = 0;
-    return read_boot(store, boot, sizeof(boot)) &&
-           loc_sql_ask(store, "SELECT boot FROM meta", &number, known, sizeof(known)) &&
-           (strcmp(boot, known) == 0 || begin_era(store, boot)) &&
+    if (!read_boot(store, boot, sizeof(boot)) ||
+        !loc_sql_ask(store, "SELECT boot FROM meta", &number, known, sizeof(known))) {
+        return false;
+    }
+    bool same = strcmp(boot, known) == 0;
+    if (!same && !loc_files_sweep(store)) {
+        return loc_fault(
+            store, DS_REFUSED, DSYNC_CONFIG,
+            "is in use by processes that see another boot id or clock (containers with namespaces of their "
+            "own): such processes cannot share a database");
+    }
+    return ((same && has_log) || begin_era(store, boot)) &&
            loc_sql_ask(store, "SELECT era FROM meta", &store->era, known, sizeof(known));
+}
+
+/* Before anything is opened, as that would make a log. Processes that live have another one. */
+static bool check_log(loc_store *store, bool has_log) {
+    return has_log || loc_files_sweep(store) ||
+           loc_fault(store, DS_REFUSED, DSYNC_CONFIG,
+                     "has lost its write-ahead log (-wal) while processes use it: end them, then it can be opened");
 }
 
 /* ---- the mutex -------------------------------------------------------------------------------------------------------------- */
@@ -144,6 +163,16 @@ static bool register_self(loc_store *store) {
     return loc_tx_end(store);
 }
 
+/* A log that one failed to see would be taken for lost, and everybody's sessions with it. */
+static bool look_at_files(loc_store *store) {
+    if (loc_path_look(store, store->files)) {
+        return true;
+    }
+    (void)loc_path_error(&store->fault, errno, "look at", store->file);
+    store->fault_class = DS_REFUSED;
+    return false;
+}
+
 static bool store_open(loc_store *store) {
     bool fresh = false;
     store->stale = false;
@@ -154,7 +183,10 @@ static bool store_open(loc_store *store) {
     if (!loc_gate_take(store)) {
         return false;
     }
-    bool open = loc_db_open(store) && check_era(store) && register_self(store);
+    bool open = look_at_files(store);
+    bool has_log = fresh || store->files[LOC_FILE_LOG].inode != 0;
+    open = open && check_log(store, has_log) && loc_db_open(store) && check_era(store, has_log) &&
+           register_self(store) && look_at_files(store);
     loc_gate_give(store);
     if (open) {
         loc_tell(store);
@@ -162,8 +194,18 @@ static bool store_open(loc_store *store) {
     return open;
 }
 
+/* Asked now and then only: it costs as much as a good part of a transaction. */
+static bool was_taken_away(loc_store *store) {
+    int64_t now = ds_now(store->world);
+    if (now >= 0 && now < store->look_ns && now >= store->look_ns - LOOK_NS) {
+        return false;
+    }
+    store->look_ns = now + LOOK_NS;
+    return loc_path_moved(store);
+}
+
 bool loc_store_ready(loc_store *store) {
-    if (store->db != NULL && (store->stale || loc_path_moved(store))) {
+    if (store->db != NULL && (store->stale || was_taken_away(store))) {
         loc_store_close(store);
     }
     if (store->db != NULL) {

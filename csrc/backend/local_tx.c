@@ -1,7 +1,8 @@
 /* local_tx.c: transactions, and revisions that no power failure gives out twice.
  *
  * A power failure may take back the last commits, because the log is not synchronised at each. So revisions are reserved in
- * blocks with one synchronised commit, and after a boot of the host the rest of the block is skipped.
+ * blocks with one synchronised commit, and after a boot of the host the rest of the block is skipped; likewise when the log
+ * was lost.
  */
 #include "local.h"
 
@@ -23,7 +24,16 @@ static void read_meta(loc_store *store) {
     }
 }
 
+/* With a statement that is there already: to prepare one may need memory that there is none of. */
+static void take_back(loc_store *store) {
+    if (!sqlite3_get_autocommit(store->db)) {
+        (void)sqlite3_step(store->sql[LOC_ROLLBACK]);
+        (void)sqlite3_reset(store->sql[LOC_ROLLBACK]);
+    }
+}
+
 static bool start(loc_store *store, bool write) {
+    take_back(store); /* what could not be taken back when it failed */
     store->failure = SQLITE_OK;
     store->changed = false;
     store->wake_count = 0;
@@ -34,12 +44,6 @@ static bool start(loc_store *store, bool write) {
         read_meta(store);
     }
     return store->failure == SQLITE_OK;
-}
-
-static void take_back(loc_store *store) {
-    if (!sqlite3_get_autocommit(store->db)) {
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    }
 }
 
 /* Nothing else is changed in this transaction: the level of safety cannot be moved inside one. */
@@ -57,6 +61,9 @@ static bool reserve(loc_store *store) {
     }
     bool reserved = store->failure == SQLITE_OK;
     take_back(store);
+    if (reserved) { /* into the database itself: logs have been removed by people */
+        (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    }
     return loc_sql_text(store, "PRAGMA synchronous=NORMAL") && reserved && start(store, true);
 }
 
@@ -131,7 +138,7 @@ bool loc_commit(loc_store *store) {
     }
     if (done && store->writing) {
         loc_tell(store);
-        loc_checkpoint(store);
+        loc_fold(store);
     }
     return done;
 }

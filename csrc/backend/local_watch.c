@@ -21,8 +21,7 @@ static void arm(ds_local *local) {
         return;
     }
     int64_t at = now + (local->blind_count > 0 ? BLIND_NS : local->foreign_count > 0 ? FOREIGN_NS : OWN_NS);
-    int64_t expiry = local->store->meta.next_expiry_ns;
-    at = expiry < at ? expiry : at;
+    at = local->seen.next_expiry_ns < at ? local->seen.next_expiry_ns : at;
     at = at <= now ? now + AGAIN_NS : at;
     if (local->timer.index == 0 || at < local->timer.at_ns) {
         ds_timer_set(local->base.world, &local->timer, at);
@@ -207,6 +206,7 @@ bool loc_watch_start(ds_backend *backend, ds_watch *owner, const ds_watch_spec *
         watch->foreign = false;
     }
     attach(store, watch);
+    local->seen = store->meta;
     loc_unlock(store);
     owner->impl = watch;
     arm(local);
@@ -304,7 +304,7 @@ static void deliver(ds_local *local, loc_watch *watch) {
     event.kind = DS_WATCH_ENDED;
     event.outcome = DS_NOT_EXECUTED;
     event.message = watch->ended;
-    event.revision = local->store->meta.revision;
+    event.revision = local->seen.revision;
     turn_off(watch);
     tell(owner, &event);
 }
@@ -333,6 +333,7 @@ static void run(ds_local *local) {
     local->notified = false;
     bool looked = local->watch_count == 0 || look_around(local);
     gather(local);
+    local->seen = local->store->meta;
     loc_unlock(local->store);
     deliver_batch(local);
     if (!local->destroyed && !looked) {

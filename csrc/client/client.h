@@ -191,5 +191,10 @@ void ds_lock_unref(dsync_lock *lock);
 /* The path of a lock or election by the client's options and these. False: error filled. */
 bool ds_lock_path(dsync_client *client, const char *name, const dsync_lock_options *options, bool leader, ds_buf *out,
                   dsync_error *error);
+bool ds_lock_check_value(const dsync_client *client, const char *value, size_t size, bool is_json, dsync_error *error);
+
+/* ---- holds.c ---- */
+/* Tells everybody who waits for the end of what `lock` holds: DSYNC_OK released, DSYNC_LOST with the reason. */
+void ds_lock_end_waits(dsync_lock *lock, dsync_code code, const char *message);
 
 #endif

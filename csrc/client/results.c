@@ -61,6 +61,7 @@ bool ds_path_names(const dsync_client *client, const char *path, bool leader, ch
     if (*name == NULL || *name_space == NULL) {
         ds_free(*name);
         ds_free(*name_space);
+        *name = *name_space = NULL;
         return false;
     }
     return true;

@@ -86,8 +86,9 @@ struct ds_contender {
     bool was_dirty; /* LOSING: it was so before; now it is until an answer says that nothing is left of the entry */
     bool trying;    /* the entry under way is all or nothing */
     uint64_t epoch_sent; /* the session's when the entry was asked for last */
-    char *ahead_key;     /* whom `ahead` watches */
+    char *ahead_key;     /* who was ahead of us last */
     int64_t seen;        /* revision of the last answer about our place */
+    int64_t heard;       /* revision of what `ahead` told while our place was being asked for, 0 = nothing */
     /* The holder's entry that is being replaced by `entry`. */
     ds_entry old;
     bool swapping;
@@ -100,8 +101,10 @@ struct ds_contender {
     ds_call call;
     ds_timer timer;    /* retry, poll */
     ds_timer patience; /* nobody answers */
+    ds_timer linger;   /* `ahead` is kept for the next wait until then */
     ds_watch ahead, own;
     bool ahead_on, own_on;
+    bool ahead_whole;     /* `ahead` is for the whole queue, whoever is ahead: it lasts over turns */
     unsigned ahead_ended; /* watches on whoever is ahead that ended without having begun, in a row */
     bool own_ready;       /* the watch on the own entry has begun */
     bool own_ended;       /* one has ended: changes may have been missed */

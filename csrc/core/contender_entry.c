@@ -11,6 +11,7 @@
 #include "value.h"
 
 #define RETRY_CAP_NS DS_SECOND
+#define FIRST_POLL_NS DS_SECOND
 #define POLL_NS (10 * DS_SECOND)
 #define DELAY_POLL_MIN_MS INT64_C(100)
 #define DELAY_POLL_MAX_MS INT64_C(1000)
@@ -21,6 +22,7 @@ static void start_call(ds_contender *c, void (*done)(ds_call *, const ds_reply *
     ds_backend *backend = ds_entry_backend(c);
     backend->ops->cancel(backend, &c->call);
     ds_timer_stop(c->engine->world, &c->timer);
+    c->heard = 0;
     c->call.done = done;
     c->call.timeout_ns = ds_engine_request_timeout(c->engine, c->user.session->timing.ttl_ns);
 }
@@ -55,6 +57,9 @@ void ds_entry_retry(ds_timer *timer) {
     } else if (c->state == DS_CONTENDER_ENTERING) {
         ds_entry_enter(c);
     } else if (c->state != DS_CONTENDER_IDLE) {
+        if (c->state == DS_CONTENDER_WAITING) {
+            ds_entry_watch_own(c);
+        }
         ds_entry_check(c);
     }
 }
@@ -110,9 +115,9 @@ static void held(ds_contender *c, int64_t token) {
         return;
     }
     c->entry.token = token;
-    ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
     ds_timer_stop(world, &c->timer);
     ds_list_remove(&front->node);
+    ds_entry_linger(c);
     c->holder = front;
     c->held_wall_ms = world->ops->wall_ms(world);
     ds_contender_move(c, DS_CONTENDER_HELD, "first in the queue");
@@ -125,6 +130,7 @@ static void held(ds_contender *c, int64_t token) {
     atomic_store_explicit(&claim->suspect, session->state == DS_SESSION_SUSPECT, memory_order_relaxed);
     atomic_fetch_add_explicit(&claim->acquisition, 1, memory_order_relaxed);
     c->engine->stats.acquisitions++;
+    ds_session_unhint(&c->user); /* a moment from now, not from when it began to wait */
     ds_session_hint(&c->user);
     ds_waiter_settle(front, DSYNC_OK, "");
 }
@@ -182,6 +188,15 @@ static void show_delay(ds_contender *c, ds_waiter *front, int64_t delay_ms) {
     ds_buf_free(&until);
 }
 
+/* The first poll also begins the watch on the own entry: most who wait do not wait that long. */
+static int64_t next_poll(ds_contender *c) {
+    if (!c->ahead_on) {
+        return DELAY_POLL_MAX_MS * DS_MS;
+    }
+    int64_t jitter = (int64_t)(ds_random64(c->engine->world) % (uint64_t)DS_SECOND);
+    return (c->own_on ? POLL_NS : FIRST_POLL_NS) + jitter;
+}
+
 static void waiting(ds_contender *c, const ds_reply *reply) {
     ds_waiter *front = ds_contender_front(c);
     if (reply->token != 0) {
@@ -189,7 +204,6 @@ static void waiting(ds_contender *c, const ds_reply *reply) {
     }
     if (c->state != DS_CONTENDER_WAITING) {
         ds_contender_move(c, DS_CONTENDER_WAITING, "somebody is ahead");
-        ds_session_hint(&c->user);
     }
     if (reply->place == DS_PLACE_DELAYED) {
         int64_t pause = reply->delay_ms;
@@ -200,10 +214,12 @@ static void waiting(ds_contender *c, const ds_reply *reply) {
     }
     ds_waiter_show(front, DS_CLAIM_WAITING, "in the queue");
     if (reply->ahead != NULL) {
-        ds_entry_watch_ahead(c, reply->ahead);
+        ds_entry_watch_ahead(c, reply->ahead, reply->crowd);
     }
-    uint64_t jitter = ds_random64(c->engine->world) % (uint64_t)DS_SECOND;
-    ds_entry_again_in(c, c->ahead_on ? POLL_NS + (int64_t)jitter : DELAY_POLL_MAX_MS * DS_MS);
+    ds_entry_again_in(c, next_poll(c));
+    if (c->heard > reply->revision) {
+        ds_entry_check(c);
+    }
 }
 
 /* Our place vanished while we waited: take a new one. */

@@ -53,7 +53,9 @@ bool ds_entry_renew_identity(ds_contender *c); /* a fresh nonce and the front wa
 bool ds_entry_make_value(ds_contender *c, const ds_waiter *waiter, int64_t acquired_ms); /* false: out of memory */
 
 /* contender_watch.c */
-void ds_entry_watch_ahead(ds_contender *c, const char *key);
+void ds_entry_watch_ahead(ds_contender *c, const char *key, int64_t crowd);
+void ds_entry_linger(ds_contender *c); /* nobody is ahead now: a watch on the whole queue stays for a while */
+void ds_entry_watch_own(ds_contender *c);
 void ds_entry_unwatch(ds_contender *c, ds_watch *watch, bool *on);
 void ds_entry_gone(ds_contender *c, const char *why, int64_t patience_ns);
 void ds_entry_hint(ds_session_user *user);

@@ -46,6 +46,16 @@ static void departed(void *context, dsync_code code) {
     ds_release_finish(release, code);
 }
 
+/* Everything of the present entry's: a watch on the whole queue serves the next one as well. */
+static void halt(ds_contender *c) {
+    ds_backend *backend = ds_entry_backend(c);
+    backend->ops->cancel(backend, &c->call);
+    backend->ops->cancel(backend, &c->mark_call);
+    ds_entry_unwatch(c, &c->own, &c->own_on);
+    ds_timer_stop(c->engine->world, &c->timer);
+    ds_session_unhint(&c->user);
+}
+
 /* False: out of memory, nothing was done. */
 static bool hand_over(ds_contender *c, ds_release *release) {
     c->old = c->entry;
@@ -85,10 +95,11 @@ void ds_waiter_release(ds_waiter *waiter, ds_release *release, int64_t timeout_n
     }
     ds_waiter *next = ds_contender_front(c);
     bool dirty = c->dirty;
-    ds_entry_stop(c);
+    halt(c);
     if (next != NULL && ds_same_params(&next->params, &waiter->params) && !dirty && hand_over(c, release)) {
         return;
     }
+    ds_entry_linger(c);
     c->sent = false;
     c->dirty = false;
     ds_contender_move(c, DS_CONTENDER_IDLE, "released");
@@ -163,14 +174,9 @@ int64_t ds_waiter_held_wall_ms(const ds_waiter *waiter) {
 /* ---- getting out ----------------------------------------------------------------------------------------------------------------- */
 
 void ds_entry_stop(ds_contender *c) {
-    ds_backend *backend = ds_entry_backend(c);
-    ds_world *world = c->engine->world;
-    backend->ops->cancel(backend, &c->call);
-    backend->ops->cancel(backend, &c->mark_call);
+    halt(c);
+    ds_timer_stop(c->engine->world, &c->linger);
     ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
-    ds_entry_unwatch(c, &c->own, &c->own_on);
-    ds_timer_stop(world, &c->timer);
-    ds_session_unhint(&c->user);
 }
 
 void ds_entry_abandon(ds_contender *c, const char *why) {

@@ -37,8 +37,11 @@ static void on_lost(ds_session_user *user, dsync_reason reason) {
         return;
     }
     /* Everything under the session goes with it: start over under a fresh one, in the same local order. */
+    ds_release *release = c->releasing;
+    c->releasing = NULL;
     c->sent = false;
     ds_entry_abandon(c, "session lost while waiting");
+    ds_release_finish(release, reason == DSYNC_REASON_EXPIRED ? DSYNC_UNKNOWN : DSYNC_LOST);
     ds_contender_proceed(c);
 }
 

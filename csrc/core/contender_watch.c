@@ -5,8 +5,8 @@
 
 #define RETRY_CAP_NS DS_SECOND
 #define EXPLANATION_NS (200 * DS_MS)
-
-static void watch_own(ds_contender *c);
+#define SMALL_CROWD 8 /* entries in a queue */
+#define LINGER_NS (5 * DS_SECOND)
 
 /* ---- watching ----------------------------------------------------------------------------------------------------------- */
 
@@ -17,39 +17,83 @@ void ds_entry_unwatch(ds_contender *c, ds_watch *watch, bool *on) {
     }
 }
 
+/* Must our place be asked for again? */
+static bool changes_our_place(const ds_contender *c, const ds_watch_event *event) {
+    if (event->kind == DS_WATCH_READY) {
+        return event->revision != c->seen;
+    }
+    return event->kind == DS_WATCH_DELETED && (!c->ahead_whole || strcmp(event->key, c->ahead_key) == 0);
+}
+
 static void on_ahead(ds_watch *watch, const ds_watch_event *event) {
     ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, ahead);
     if (event->kind == DS_WATCH_ENDED) {
         /* Counted apart from failed calls: those may go well where no watch ever begins. */
         c->ahead_on = false;
         c->ahead_ended++;
-        ds_entry_again_in(c, ds_backoff(c->ahead_ended, RETRY_CAP_NS, ds_random64(c->engine->world)));
+        if (c->state == DS_CONTENDER_WAITING) {
+            ds_entry_again_in(c, ds_backoff(c->ahead_ended, RETRY_CAP_NS, ds_random64(c->engine->world)));
+        }
         return;
     }
     c->ahead_ended = 0;
-    if (event->kind == DS_WATCH_DELETED || (event->kind == DS_WATCH_READY && event->revision != c->seen)) {
-        if (c->state == DS_CONTENDER_WAITING) {
-            ds_entry_check(c);
-        }
+    if (c->call.impl != NULL) {
+        /* Its answer may be newer than this, and mostly is; a request cut short would cost the connection it is on. */
+        c->heard = event->revision > 0 ? event->revision : INT64_MAX;
+    } else if (c->state == DS_CONTENDER_WAITING && changes_our_place(c, event)) {
+        ds_entry_check(c);
     }
 }
 
-void ds_entry_watch_ahead(ds_contender *c, const char *key) {
-    if (c->ahead_on && c->ahead_key != NULL && strcmp(c->ahead_key, key) == 0) {
+/* In a small queue one watch on all of it costs less than a new one at every turn, and it is there before the next turn
+ * begins. In a large one everybody would be told of everything. Room between the two, so as not to go back and forth. */
+static bool whole_queue(const ds_contender *c, int64_t crowd) {
+    bool whole_now = c->ahead_on && c->ahead_whole;
+    return whole_now ? crowd <= SMALL_CROWD * 2 : crowd > 0 && crowd <= SMALL_CROWD;
+}
+
+void ds_entry_watch_ahead(ds_contender *c, const char *key, int64_t crowd) {
+    bool same = c->ahead_key != NULL && strcmp(c->ahead_key, key) == 0;
+    bool whole = whole_queue(c, crowd);
+    if (!same) {
+        char *copy = ds_strdup(key);
+        if (copy == NULL) {
+            ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
+            return; /* the poll goes on */
+        }
+        ds_free(c->ahead_key);
+        c->ahead_key = copy;
+    }
+    if (c->ahead_on && (c->ahead_whole ? whole : same)) {
         return;
     }
     ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
-    char *copy = ds_strdup(key);
-    if (copy == NULL) {
-        return; /* the poll goes on */
-    }
-    ds_free(c->ahead_key);
-    c->ahead_key = copy;
     /* From now on, not from a past revision: joining the present is instant on every server. READY tells whether
      * something happened before it. */
-    ds_watch_spec spec = {.key = copy, .deletes_only = true, .seen = c->seen};
+    ds_watch_spec spec = {.key = whole ? c->path : c->ahead_key,
+                          .subtree = whole,
+                          .deletes_only = true,
+                          .keys_only = true,
+                          .seen = c->seen};
+    c->ahead_whole = whole;
     c->ahead.on_event = on_ahead;
     c->ahead_on = ds_entry_backend(c)->ops->watch(ds_entry_backend(c), &c->ahead, &spec);
+}
+
+static void linger_over(ds_timer *timer) {
+    ds_contender *c = DS_CONTAINER_OF(timer, ds_contender, linger);
+    if (c->state != DS_CONTENDER_ENTERING && c->state != DS_CONTENDER_WAITING) {
+        ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
+    }
+}
+
+void ds_entry_linger(ds_contender *c) {
+    if (c->ahead_on && c->ahead_whole) {
+        c->linger.fire = linger_over;
+        ds_timer_set(c->engine->world, &c->linger, ds_now(c->engine->world) + LINGER_NS);
+    } else {
+        ds_entry_unwatch(c, &c->ahead, &c->ahead_on);
+    }
 }
 
 /* Not believed from this moment. Why is worth a question, or a moment's patience for the watch to say it. */
@@ -73,7 +117,7 @@ void ds_waiter_gone(ds_waiter *waiter) {
     if (waiter->state != DS_WAITER_HOLDING || c->state != DS_CONTENDER_HELD) {
         return;
     }
-    watch_own(c);
+    ds_entry_watch_own(c);
     ds_entry_gone(c, "the server no longer has the entry", EXPLANATION_NS);
 }
 
@@ -102,7 +146,7 @@ static void on_own(ds_watch *watch, const ds_watch_event *event) {
     }
 }
 
-static void watch_own(ds_contender *c) {
+void ds_entry_watch_own(ds_contender *c) {
     char *key = NULL;
     if (c->own_on || !ds_entry_backend(c)->ops->entry_key(ds_entry_backend(c), &c->entry, &key)) {
         return;
@@ -153,7 +197,7 @@ void ds_entry_hint(ds_session_user *user) {
     if (!ds_entry_has_place(c)) {
         return;
     }
-    watch_own(c);
+    ds_entry_watch_own(c);
     if (c->state == DS_CONTENDER_HELD && !c->marked) {
         mark_acquired(c);
     }

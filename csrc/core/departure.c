@@ -33,10 +33,10 @@ static void end_all(ds_list *list, dsync_code code) {
     }
 }
 
-void ds_departures_end(ds_session *session) {
-    end_all(&session->departures, DSYNC_LOST);
-    end_all(&session->withdrawing, DSYNC_LOST);
-    end_all(&session->dirty, DSYNC_LOST);
+void ds_departures_end(ds_session *session, dsync_code code) {
+    end_all(&session->departures, code);
+    end_all(&session->withdrawing, code);
+    end_all(&session->dirty, code);
 }
 
 /* ---- one by one ------------------------------------------------------------------------------------------------------ */

@@ -12,7 +12,8 @@
 
 typedef struct ds_departure ds_departure;
 
-/* Told once how it ended: DSYNC_OK removed; DSYNC_LOST it was not there any more. May be NULL. */
+/* Told once how it ended: DSYNC_OK removed; DSYNC_LOST it was not there any more, or its session was not; DSYNC_UNKNOWN
+ * nobody knows yet: it goes with its session. May be NULL. */
 typedef void (*ds_departed_fn)(void *context, dsync_code code);
 
 struct ds_departure {
@@ -34,8 +35,8 @@ struct ds_departure {
 ds_departure *ds_depart(ds_session *session, const ds_entry *entry, bool dirty, ds_departed_fn departed, void *context);
 /* The owner no longer wants to hear. The removal goes on. */
 void ds_departure_forget(ds_departure *departure);
-/* Internal to core/: the session is gone, and everything in it. */
-void ds_departures_end(ds_session *session);
+/* Internal to core/: they go with the session, on the server too. Their owners are told `code`. */
+void ds_departures_end(ds_session *session, dsync_code code);
 /* Internal to core/: starts a withdrawal if one is due. */
 void ds_session_withdraw(ds_session *session);
 

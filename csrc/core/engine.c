@@ -65,7 +65,7 @@ void ds_engine_free(ds_engine *engine) {
     }
     while (!ds_list_empty(&engine->sessions)) {
         ds_session *session = DS_LIST_ENTRY(engine->sessions.next, ds_session, node);
-        ds_departures_end(session);
+        ds_departures_end(session, DSYNC_UNKNOWN);
         ds_session_free(session);
     }
     ds_timer_stop(engine->world, &engine->close_timer);

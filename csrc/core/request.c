@@ -174,7 +174,8 @@ static void answered(ds_call *call, const ds_reply *reply) {
         wrote(request, reply);
     } else if (request->kind == DS_REQUEST_EVICT) {
         bool gone = reply->place == DS_PLACE_GONE && !request->unsure;
-        finish(request, gone ? DSYNC_NOT_HELD : DSYNC_OK, gone ? "nobody holds it with this token" : "", reply);
+        finish(request, gone ? DSYNC_NOT_HELD : DSYNC_OK, gone ? "nobody holds it with this token" : "",
+               gone ? NULL : reply);
     } else if (!next_page(request, reply)) {
         finish(request, DSYNC_OK, "", reply);
     }

@@ -83,7 +83,7 @@ void ds_session_sweep(ds_session *session) {
 void ds_session_finish(ds_session *session, const char *why) {
     ds_session_move(session, DS_SESSION_CLOSED, why);
     ds_session_stop(session);
-    ds_departures_end(session);
+    ds_departures_end(session, DSYNC_UNKNOWN);
     ds_session_sweep(session);
 }
 
@@ -111,7 +111,7 @@ void ds_session_begin_close(ds_session *session, const char *why) {
     bool never_sent = session->trying_ns == 0;
     ds_session_stop(session);
     ds_session_move(session, DS_SESSION_CLOSING, why);
-    ds_departures_end(session);
+    ds_departures_end(session, DSYNC_UNKNOWN);
     session->attempt = 0;
     if (never_sent) {
         ds_session_finish(session, "never sent");
@@ -138,7 +138,8 @@ void ds_session_lose(ds_session *session, dsync_reason reason, const char *why) 
     session->busy++;
     ds_session_doom(session, reason);
     ds_engine_notice(engine, "session_lost", "session %s of %s: %s", session->lease.id, engine->config.id, why);
-    ds_departures_end(session);
+    /* By the clock alone: what was being released may have been released in time. */
+    ds_departures_end(session, reason == DSYNC_REASON_EXPIRED ? DSYNC_UNKNOWN : DSYNC_LOST);
     ds_session_dismiss(session, reason, DSYNC_OK, NULL);
     session->busy--;
     session->attempt = 0;

@@ -50,7 +50,9 @@ static void confirmed(ds_session *session, int64_t granted_ms) {
     }
     session->sent_ns = session->trying_ns;
     session->deadline_ns = ds_timing_deadline(&session->timing, session->sent_ns);
-    session->wall_deadline_ms = session->trying_wall_ms + (session->timing.ttl_ns - session->timing.margin_ns) / DS_MS;
+    /* The begun millisecond counts: on an undisturbed host deadline_ns comes first. */
+    session->wall_deadline_ms =
+        session->trying_wall_ms + (session->timing.ttl_ns - session->timing.margin_ns) / DS_MS + 1;
     session->attempt = 0;
     session->last_error[0] = '\0';
 }
@@ -179,8 +181,19 @@ void ds_session_begin_try(ds_session *session) {
     }
 }
 
+/* Where a session costs a system call or two, one that nobody uses is not worth its renewals. */
+static bool is_superfluous(const ds_session *session) {
+    return session->engine->backend->ops->local && ds_session_usable(session) && ds_list_empty(&session->users) &&
+           session->busy == 0 && ds_list_empty(&session->departures) && ds_list_empty(&session->dirty) &&
+           ds_list_empty(&session->withdrawing);
+}
+
 void ds_session_try_again(ds_timer *timer) {
     ds_session *session = DS_CONTAINER_OF(timer, ds_session, renew_timer);
+    if (is_superfluous(session)) {
+        ds_session_end(session);
+        return;
+    }
     if (ds_session_usable(session) && ds_session_past_deadline(session)) {
         ds_session_lose(session, DSYNC_REASON_EXPIRED, "not renewed in time");
         return;

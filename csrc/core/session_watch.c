@@ -66,7 +66,8 @@ void ds_session_watch_key(ds_session *session) {
     /* Once it has ended it begins in the present, because the past may have been compacted: the next renewal tells
      * whether the key went in between. */
     int64_t since = session->watch_ended ? 0 : session->lease.created + 1;
-    ds_watch_spec spec = {.key = key, .deletes_only = true, .since = since, .lease = &session->lease};
+    ds_watch_spec spec = {
+        .key = key, .deletes_only = true, .keys_only = true, .since = since, .lease = &session->lease};
     session->watch.on_event = on_watch;
     session->watched = backend->ops->watch(backend, &session->watch, &spec);
     ds_free(key);

@@ -104,6 +104,15 @@ void bind_set_token(lua_State *L, int64_t token) {
 
 /* ---- functions of the module --------------------------------------------------------------------------------------- */
 
+/* The kernel cannot tell (it has no memory): whoever asks shall look for itself, and so not wait for ever. */
+static void look_everywhere(struct pollfd *fds, size_t count, int limit_ms) {
+    const struct timespec pause = {.tv_nsec = (limit_ms < 10 ? limit_ms : 10) * 1000000L};
+    (void)nanosleep(&pause, NULL);
+    for (size_t i = 0; i < count; i++) {
+        fds[i].revents = POLLERR;
+    }
+}
+
 /* poll({fd, ...}, seconds) -> a table whose key i is true where the i-th fd is readable (or broken), or false. Returns
  * early, with false, when a signal came: the host's handler may want its turn. */
 static int core_poll(lua_State *L) {
@@ -119,7 +128,10 @@ static int core_poll(lua_State *L) {
         lua_pop(L, 1);
     }
     int limit_ms = timeout_ms > 60000 ? 60000 : (int)timeout_ms;
-    if (poll(fds, (nfds_t)count, limit_ms) <= 0) {
+    int found = poll(fds, (nfds_t)count, limit_ms);
+    if (found < 0 && errno != EINTR) {
+        look_everywhere(fds, count, limit_ms);
+    } else if (found <= 0) {
         lua_pushboolean(L, 0);
         return 1;
     }

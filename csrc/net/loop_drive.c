@@ -117,8 +117,9 @@ void ds_loop_settle(ds_loop *loop) {
     }
     if (loop->asleep) {
         wake_sleeper(loop);
-    } else if (loop->driver == DS_DRIVER_NONE && loop->rest == DS_REST_IDLE) {
+    } else if (loop->driver == DS_DRIVER_NONE && loop->rest == DS_REST_IDLE && !loop->roused) {
         if (http_pending(loop) || ds_timers_next(&loop->timers) < loop->rest_until_ns) {
+            loop->roused = true;
             ds_unpark(loop, &loop->io_parker);
         }
     }

@@ -19,6 +19,7 @@
 #include "loop.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* A pairing heap through the timers themselves: it needs no memory, so setting a timer cannot fail. */
 typedef struct ds_timers {
@@ -73,6 +74,7 @@ struct ds_loop {
     int64_t sleep_until_ns;  /* ... and would have slept so long */
     const bool *driver_done; /* what a sleeping caller waits for */
     int64_t rest_until_ns;   /* with DS_REST_IDLE */
+    bool roused;             /* ... and was woken already */
     unsigned turns;          /* how often a caller began or ceased to drive */
     ds_list waiters;         /* ds_waiter.node */
     bool started, finishing;
@@ -81,6 +83,7 @@ struct ds_loop {
     size_t random_left;
     unsigned poll_failures; /* in a row */
     pthread_t thread;
+    _Atomic bool io_waits; /* the I/O thread wants the mutex; anybody may look */
     void (*last)(void *);
     void *last_argument;
     void (*failed)(void *);

@@ -73,7 +73,14 @@ static void sleep_on(ds_loop *loop, ds_parker *parker, int64_t length_ns) {
         loop->target = NULL;
     }
     pthread_mutex_unlock(&loop->wake_mutex);
+    bool io = parker == &loop->io_parker;
+    if (io) {
+        atomic_store(&loop->io_waits, true);
+    }
     pthread_mutex_lock(&loop->mutex);
+    if (io) {
+        atomic_store(&loop->io_waits, false);
+    }
 }
 
 void ds_loop_park(ds_loop *loop, ds_parker *parker, int64_t until_ns) {
@@ -149,6 +156,7 @@ void ds_loop_rest(ds_loop *loop, ds_rest rest, int64_t until_ns) {
     }
     loop->rest = rest;
     loop->rest_until_ns = until_ns;
+    loop->roused = false;
     loop->io_parker.token = false;
     sleep_on(loop, &loop->io_parker, length);
     loop->rest = DS_REST_NONE;

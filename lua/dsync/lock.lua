@@ -213,22 +213,26 @@ end
 
 ------------------------------------------------------------------------------------------------------------ with_lock
 
+-- What fn did under the lock counts, even if nobody can say yet whether the release has arrived.
 local function finish(one, acquisition, ok, ...)
   local released, message, code = one:release()
   if not ok then
     error((...), 0)
   elseif released then
     return ...
+  end
+  local reason = one._core:acquisition() == acquisition and one._core:lost_reason()
+  if reason or code == "lost" then
+    message = 'lock "' .. one:name() .. '" was lost' .. (reason and " (" .. reason .. ")" or "")
+      .. " before the function returned: somebody else may have held it meanwhile"
+    return nil, message, "lost"
+  elseif code == "not_held" or code == "closed" then
+    return ... -- fn released it
   elseif code == "unknown" then
     dispatch.emit(one._client, { type = "release_unknown", message = message })
     return ...
-  elseif code == "not_held" and not (one._core:acquisition() == acquisition and one._core:lost_reason()) then
-    return ... -- fn released it
   end
-  local reason = one._core:lost_reason()
-  message = 'lock "' .. one:name() .. '" was lost' .. (reason and " (" .. reason .. ")" or "")
-    .. " before the function returned: somebody else may have held it meanwhile"
-  return nil, message, "lost"
+  return nil, message, code
 end
 
 --- Runs fn(lock, ...) while holding the lock `one`, which nobody else uses.

@@ -40,6 +40,9 @@ local function park(client, op, waiter)
   local wanted, message, code = dispatch.want(client)
   if not wanted then
     op:cancel()
+    if select(3, op:result()) ~= "cancelled" then
+      return true -- it had ended meanwhile
+    end
     return nil, message, code
   end
   local number = op:number()

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# servers.sh: the servers that tests and demo talk to. They are unpacked into a cache outside the tree and never installed:
+# servers.sh: the servers that tests talk to. They are unpacked into a cache outside the tree and never installed:
 # an installed server would start by itself and take its usual port. Meant to be sourced by bash after fetch.sh.
 
 server_cache=${XDG_CACHE_HOME:-$HOME/.cache}/dsync

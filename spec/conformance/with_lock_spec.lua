@@ -71,6 +71,24 @@ describe("with_lock", function()
     free()
   end)
 
+  it("does not mind that fn released it and closed the client", function()
+    assert.equal("done", (d:with_lock(name, {}, function(lock)
+      ok(lock:release())
+      ok(d:close())
+      return "done"
+    end)))
+    free()
+  end)
+
+  it("says lost when fn closed the client under it", function()
+    local message = fails("lost", d:with_lock(name, {}, function()
+      ok(d:close())
+      return "done"
+    end))
+    assert.truthy(message:find("closed", 1, true))
+    free()
+  end)
+
   it("lets fn wait inside coroutines, on every Lua", function()
     dsync.run(function()
       local order = {}

@@ -59,7 +59,7 @@ typedef struct rig_reply {
     dsync_code code;
     ds_place place;
     char message[480], ahead[700], holder_key[700], holder_value[256], next[700], server[64];
-    int64_t token, revision, ttl_ms;
+    int64_t token, revision, ttl_ms, crowd;
     uint64_t epoch;
     bool resent, has_holder, has_next, has_value;
     char value[256];

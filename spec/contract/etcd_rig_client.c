@@ -84,6 +84,7 @@ static void on_done(ds_call *call, const ds_reply *from) {
     to->value_size = from->value_size;
     copy_text(to->message, sizeof(to->message), from->message);
     copy_text(to->ahead, sizeof(to->ahead), from->ahead);
+    to->crowd = from->crowd;
     copy_text(to->next, sizeof(to->next), from->next);
     copy_text(to->server, sizeof(to->server), from->server);
     copy_text(to->value, sizeof(to->value), from->value);

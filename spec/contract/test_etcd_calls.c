@@ -190,6 +190,7 @@ TEST(enter_stands_in_line) {
     CHECK_EQ_INT(reply->place, DS_PLACE_WAITING);
     CHECK_EQ_TEXT(reply->ahead, key);
     CHECK(reply->token > a.token);
+    CHECK_EQ_INT(reply->crowd, 2);
     b.token = reply->token;
 
     reply = rig_enter(&r, &c, false);
@@ -210,6 +211,7 @@ TEST(enter_stands_in_line) {
     CHECK_EQ_INT(reply->place, DS_PLACE_WAITING);
     CHECK_EQ_INT(reply->token, c.token);
     CHECK_EQ_TEXT(reply->ahead, key_b);
+    CHECK_EQ_INT(reply->crowd, 3);
     CHECK_EQ_INT(etcd_count(&server, "dsync/lock/line/"), 3);
     ds_free(key);
     ds_free(key_b);
@@ -348,6 +350,7 @@ TEST(swap_gives_the_place_up_and_queues_anew) {
     reply = rig_swap(&r, &b, &c);
     CHECK_EQ_INT(reply->place, DS_PLACE_WAITING);
     CHECK_EQ_TEXT(reply->ahead, "dsync/lock/swap/remote");
+    CHECK_EQ_INT(reply->crowd, 2);
     c.token = reply->token;
 
     reply = rig_swap(&r, &a, &b); /* a very late copy changes nothing */

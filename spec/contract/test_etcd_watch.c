@@ -75,6 +75,23 @@ TEST(a_watch_can_be_for_deletes_only_and_for_a_subtree) {
     rig_close(&r);
 }
 
+TEST(a_watch_can_do_without_values) {
+    rig r;
+    rig_watch w;
+    REQUIRE(open_rig(&r));
+    ds_watch_spec spec = {.key = "w/bare", .deletes_only = true, .keys_only = true};
+    REQUIRE(rig_watch_begin(&r, &w, &spec));
+    REQUIRE(rig_watch_wait(&w, 1, 2000));
+    REQUIRE(etcd_put(&server, "w/bare", "A", 0));
+    REQUIRE(etcd_delete(&server, "w/bare"));
+    REQUIRE(rig_watch_wait(&w, 2, 2000));
+    CHECK_EQ_INT(w.events[1].kind, DS_WATCH_DELETED);
+    CHECK_EQ_TEXT(w.events[1].key, "w/bare");
+    CHECK_EQ_TEXT(w.events[1].value, "");
+    rig_watch_end(&w);
+    rig_close(&r);
+}
+
 TEST(a_watch_can_begin_in_the_past) {
     rig r;
     rig_watch w;

@@ -39,6 +39,8 @@ typedef struct rig {
     int64_t work_ns;  /* 0: none */
     int64_t pause_ns; /* between a release and the next acquire */
     _Atomic bool stop;
+    pid_t watcher;
+    _Atomic int64_t late_ns;
     rig_slot slots[RIG_WORKERS];
 } rig;
 
@@ -52,10 +54,22 @@ void rig_free(rig *r);
 const char *rig_file(const rig *r); /* of the database */
 void rig_start(rig *r, int worker);
 void rig_stop(rig *r, int workers); /* all end by themselves */
-/* Checks of all claims: none overlap, tokens rise in the order of claims (so turns were taken in the order of asking).
- * Counts into passed and failed. */
+/* From the one call to the other: how late a process was woken at worst that does nothing but sleep. */
+void rig_watch_machine(rig *r);
+double rig_late_ms(rig *r, const char *what);
+/* A bound of time is for a machine that has nothing else to do. A busy one makes everybody late, in each of the many steps
+ * of a turn among eight. */
+double rig_allow_ms(double limit_ms, double late_ms);
+/* Checks of all claims: none overlap, tokens rise in the order of claims. A token is given when one enters the queue, so
+ * turns were then taken in the order of asking. */
 size_t rig_check(const rig *r, const char *what);
 void rig_expect(bool condition, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A figure of the report; also an expectation that counts. `format` says of what. */
+void rig_figure(double value, const char *unit, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void rig_at_most(double value, double limit, const char *unit, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void rig_at_least(double value, double limit, const char *unit, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 int rig_result(void); /* prints the last line; the exit status */
 int rig_compare_ns(const void *a, const void *b);
 

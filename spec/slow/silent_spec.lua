@@ -51,6 +51,38 @@ describe("when the server falls silent", function()
     end)
   end)
 
+  it("with_lock gives what its function returned, and says that the release was not confirmed", function()
+    for _, how in ipairs { "in time", "before the client was closed" } do
+      dsync.run(function()
+        local said, results = {}, nil
+        local d = suite.open { ttl = 8, on_event = function(event) said[#said + 1] = event.type end }
+        local began
+        local task = suite.spawn(function()
+          results = { d:with_lock("w", {}, function(lock)
+            bench.server:pause()
+            assert.is_true(lock:held())
+            began = suite.now()
+            return "done", nil, "all"
+          end) }
+        end)
+        if how ~= "in time" then
+          suite.eventually("the release", function() return began end)
+          suite.pause(0.1)
+          d:close(0.5)
+        end
+        suite.eventually("the end", function() return task.done end)
+        bench.server:resume()
+        assert.same({ "done", nil, "all" }, results, how)
+        assert.is_true(suite.now() - began < 7, how)
+        suite.eventually("the event", function()
+          return how ~= "in time" or table.concat(said):find "release_unknown"
+        end)
+        ok(ok(suite.open():lock "w":acquire { wait = suite.patience }):release())
+      end)
+      suite.cleanup()
+    end
+  end)
+
   it("a short silence is survived", function()
     dsync.run(function()
       local d = suite.open { ttl = 8 }

@@ -60,7 +60,7 @@ typedef struct sb_call {
 typedef struct sb_watch {
     char key[300];
     char name[300]; /* "e1", "s1" or the key */
-    bool subtree, deletes_only, on;
+    bool subtree, deletes_only, keys_only, on;
     int64_t since;
     sb *owner;
     ds_watch *watch;
@@ -84,7 +84,7 @@ struct sb {
     size_t call_count;
     sb_watch **watches;
     size_t watch_count;
-    uint64_t sessions[64];
+    uint64_t sessions[512];
     size_t session_count;
     char entries[512][17];
     char retired[512]; /* left or withdrawn for certain: never to be entered again */

@@ -208,6 +208,7 @@ bool sb_watch_op(ds_backend *base, ds_watch *watch, const ds_watch_spec *spec) {
     (void)snprintf(w->key, sizeof(w->key), "%s", spec->key);
     w->subtree = spec->subtree;
     w->deletes_only = spec->deletes_only;
+    w->keys_only = spec->keys_only;
     w->since = spec->since;
     w->on = true;
     w->owner = b;

@@ -81,3 +81,22 @@ TEST(left_is_the_shortest_of_all_limits) {
         CHECK_EQ_INT(ds_claim_left(&claim, rows[i].now, rows[i].wall), rows[i].left);
     }
 }
+
+/* Held means: the state says so, the clock works, and neither the lease, nor the user's limit, nor the calendar is over.
+ * Every combination of these. */
+TEST(held_needs_all_of_its_conditions) {
+    enum { CLOCK = 1, LEASE = 2, LIMIT = 4, CALENDAR = 8, ALL = 15 };
+    for (int state = 0; state < DS_CLAIM_STATES; state++) {
+        for (int fine = 0; fine <= ALL; fine++) {
+            ds_claim claim;
+            ds_claim_init(&claim);
+            atomic_store(&claim.state, state);
+            atomic_store(&claim.deadline_ns, (fine & LEASE) != 0 ? 1001 : 1000);
+            atomic_store(&claim.hold_until_ns, (fine & LIMIT) != 0 ? 1002 : 999);
+            atomic_store(&claim.wall_deadline_ms, (fine & CALENDAR) != 0 ? 51 : 50);
+            test_case("%s, conditions %x", ds_claim_state_name((ds_claim_state)state), (unsigned)fine);
+            int64_t left = ds_claim_left(&claim, (fine & CLOCK) != 0 ? 1000 : -1, 50);
+            CHECK_EQ_INT(left, state == H && fine == ALL ? 1 : 0);
+        }
+    }
+}

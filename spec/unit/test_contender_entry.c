@@ -157,7 +157,7 @@ TEST(waits_for_its_predecessor_to_go) {
     lock *a = waiting(&d, "A");
     sb_watch *w = sb_watching(d.backend, AHEAD);
     REQUIRE(w != NULL);
-    CHECK(w->deletes_only && !w->subtree);
+    CHECK(w->deletes_only && w->keys_only && !w->subtree);
     CHECK_EQ_INT(w->since, 0);
     CHECK_EQ_UINT(d.engine->stats.waiting, 1);
     sb_hold(d.backend, SB_CHECK);
@@ -194,12 +194,19 @@ TEST(polls_behind_its_watch) {
     desk_open(&d);
     (void)waiting(&d, "A");
     sb_hold(d.backend, SB_CHECK);
-    fw_advance(d.u, 9900 * DS_MS);
+    fw_advance(d.u, 900 * DS_MS);
     CHECK_EQ_UINT(sb_count(d.backend, SB_CHECK), 0);
+    CHECK_NULL(sb_watching(d.backend, "e1"));
     fw_advance(d.u, 1200 * DS_MS);
     CHECK_EQ_UINT(sb_count(d.backend, SB_CHECK), 1);
+    CHECK(sb_watching(d.backend, "e1") != NULL);
     sb_ok_behind(d.backend, SB_CHECK, AHEAD);
-    CHECK_EQ_UINT(d.backend->watch_count, 3); /* session, own, ahead: the last one was not begun anew */
+    fw_advance(d.u, 9900 * DS_MS);
+    CHECK_EQ_UINT(sb_count(d.backend, SB_CHECK), 1);
+    fw_advance(d.u, 1200 * DS_MS);
+    CHECK_EQ_UINT(sb_count(d.backend, SB_CHECK), 2);
+    sb_ok_behind(d.backend, SB_CHECK, AHEAD);
+    CHECK_EQ_UINT(d.backend->watch_count, 3); /* session, own, ahead: none was begun anew */
     CHECK(desk_close(&d));
 }
 
@@ -298,9 +305,11 @@ TEST(an_entry_deleted_while_waiting_is_made_anew) {
         fw_settle(d.u);
         ds_reply reply = {.outcome = DS_OK, .place = DS_PLACE_WAITING, .ahead = AHEAD, .resent = uncertain[i]};
         sb_answer(sb_pending(d.backend, SB_ENTER), 0, &reply);
-        fw_advance(d.u, 20 * DS_MS);
+        fw_settle(d.u);
         sb_release(d.backend, SB_ENTER);
         sb_hold(d.backend, SB_CHECK);
+        fw_advance(d.u, 2 * DS_SECOND);
+        sb_ok_behind(d.backend, SB_CHECK, AHEAD);
         (void)desk_log(&d);
         REQUIRE(sb_watching(d.backend, "e1") != NULL);
         sb_deleted(sb_watching(d.backend, "e1"), NULL);

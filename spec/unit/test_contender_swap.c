@@ -143,6 +143,30 @@ TEST(a_session_lost_during_a_swap) {
     CHECK(desk_close(&d));
 }
 
+/* The server may have heard of it or not; that the time of the session is over changes nothing in that. */
+TEST(a_release_that_outlives_its_session) {
+    static const bool swaps[] = {false, true};
+    for (size_t i = 0; i < DS_COUNT(swaps); i++) {
+        desk d;
+        desk_open(&d);
+        test_case("%s", swaps[i] ? "with a swap" : "by itself");
+        lock *a = lock_held_new(&d, "A"), *b = lock_new(&d, "B");
+        sb_hold_all(d.backend);
+        fw_advance(d.u, 9 * DS_SECOND);
+        if (swaps[i]) {
+            lock_acquire(b);
+        }
+        lock_release(a, 60 * DS_SECOND);
+        fw_advance(d.u, 2 * DS_SECOND);
+        CHECK_EQ_UINT(a->released, 0);
+        fw_advance(d.u, 2 * DS_SECOND);
+        CHECK_EQ_UINT(a->released, 1);
+        CHECK_EQ_INT(a->release_code, DSYNC_UNKNOWN);
+        sb_release_all(d.backend);
+        CHECK(desk_close(&d));
+    }
+}
+
 TEST(a_refused_swap_fails_the_waiters_and_cleans_up) {
     desk d;
     lock *a, *b;

@@ -72,10 +72,14 @@ TEST(encodes_watches) {
     ds_buf out = DS_BUF_EMPTY;
     ds_etcd_watch_create create = {.id = 7, .key = TEXT("a"), .since = 12, .deletes_only = true};
     ds_etcd_json_watch_create(&out, &create);
+    create = (ds_etcd_watch_create){.id = 8, .key = TEXT("a/"), .end = TEXT("a0"), .keys_only = true};
+    ds_etcd_json_watch_create(&out, &create);
     ds_etcd_json_watch_cancel(&out, 7);
     ds_etcd_json_watch_progress(&out);
     CHECK_EQ_TEXT(out.data, "{\"create_request\":{\"key\":\"YQ==\",\"start_revision\":\"12\",\"filters\":[\"NOPUT\"],"
                             "\"prev_kv\":true,\"fragment\":true,\"watch_id\":\"7\"}}\n"
+                            "{\"create_request\":{\"key\":\"YS8=\",\"range_end\":\"YTA=\",\"fragment\":true,"
+                            "\"watch_id\":\"8\"}}\n"
                             "{\"cancel_request\":{\"watch_id\":\"7\"}}\n{\"progress_request\":{}}\n");
     ds_buf_free(&out);
 }
@@ -103,6 +107,7 @@ TEST(decodes_a_transaction_exactly) {
     const ds_etcd_answer *range = ds_etcd_answer_at(&reply, 1, DS_ETCD_OP_RANGE);
     REQUIRE(range != NULL && range->count == 1);
     CHECK(range->more);
+    CHECK_EQ_INT(range->total, 3);
     CHECK_EQ_TEXT(range->kvs[0].key.data, "a/b");
     CHECK_EQ_BYTES(range->kvs[0].value.data, range->kvs[0].value.size, "\0\1", 2);
     CHECK_EQ_INT(range->kvs[0].create, INT64_C(9007199254740993));
@@ -140,6 +145,8 @@ static const decode_case decode_cases[] = {
     {DS_ETCD_RANGE, "{\"result\":{" CLUSTER "}}", DS_ETCD_MALFORMED},
     {DS_ETCD_TXN, "{" CLUSTER ",\"responses\":[{\"response_cake\":{}}]}", DS_ETCD_MALFORMED},
     {DS_ETCD_TXN, "{" CLUSTER ",\"responses\":[7]}", DS_ETCD_MALFORMED},
+    {DS_ETCD_TXN, "{\"header\":{\"cluster_id\":\"1\",\"revision\":\"1\"},\"succeeded\":true}", DS_ETCD_DECODED},
+    {DS_ETCD_TXN, "{\"header\":{\"cluster_id\":\"1\"},\"succeeded\":true}", DS_ETCD_MALFORMED},
     {DS_ETCD_TXN, "{" CLUSTER ",\"succeeded\":null}", DS_ETCD_MALFORMED},
     {DS_ETCD_KEEPALIVE, "{\"result\":{" CLUSTER ",\"ID\":\"5\",\"TTL\":\"15\"}}\n", DS_ETCD_DECODED},
     {DS_ETCD_KEEPALIVE, "{" CLUSTER ",\"ID\":\"5\",\"TTL\":\"15\"}", DS_ETCD_MALFORMED},
@@ -238,6 +245,17 @@ TEST(decoding_survives_any_lack_of_memory) {
         ds_etcd_reply reply;
         ds_etcd_decoded result = ds_etcd_json_decode(DS_ETCD_TXN, txn_text, sizeof(txn_text) - 1, &arena, &reply);
         CHECK_EQ_INT(result, ds_test_allocation_failed() ? DS_ETCD_NO_MEMORY : DS_ETCD_DECODED);
+        ds_etcd_arena_free(&arena);
+    }
+}
+
+/* Judged by its HTTP status alone, a lost lease was a matter of configuration. */
+TEST(an_error_that_cannot_be_read_is_ambiguous) {
+    static const char text[] = "{\"error\":\"" MISSING "\",\"message\":\"" MISSING "\",\"code\":5}";
+    EACH_ALLOCATION_FAILS() {
+        ds_etcd_arena arena = {NULL};
+        ds_etcd_status status = ds_etcd_json_decode_error(text, sizeof(text) - 1, &arena);
+        CHECK_EQ_INT(ds_etcd_judge(404, &status).outcome, ds_test_allocation_failed() ? DS_AMBIGUOUS : DS_LOST);
         ds_etcd_arena_free(&arena);
     }
 }

@@ -262,6 +262,7 @@ TEST(a_database_that_is_taken_away_ends_the_watches) {
     (void)seen(&queue);
     REQUIRE(unlink("taken.db") == 0 && unlink("taken.db-wal") == 0 && unlink("taken.db-shm") == 0);
     fw_skip_wall(u, 2000);
+    fw_advance(u, 10 * DS_MS);
     CALL(&c, &a, ping);
     CHECK_CONTAINS(seen(&entry), "ended ");
     CHECK_EQ_TEXT(seen(&queue), "ended ");

@@ -30,7 +30,7 @@ TEST(deadline_counts_from_sending) {
     fw_advance(d.u, DS_MS);
     CHECK_EQ_INT(atomic_load(&a->claim.deadline_ns), renewal->at_ns + 12 * DS_SECOND);
     CHECK_EQ_INT(atomic_load(&a->claim.wall_deadline_ms),
-                 FW_START_WALL_MS + (renewal->at_ns - FW_START_NS + 12 * DS_SECOND) / DS_MS);
+                 FW_START_WALL_MS + (renewal->at_ns - FW_START_NS + 12 * DS_SECOND) / DS_MS + 1);
     CHECK(desk_close(&d));
 }
 
@@ -328,4 +328,27 @@ TEST(a_renewal_extends_from_its_own_sending_only) {
     sb_ok(d.backend, SB_RENEW, DS_PLACE_NONE);
     CHECK_EQ_INT(atomic_load(&a->claim.deadline_ns), second->at_ns + 12 * DS_SECOND);
     CHECK(desk_close(&d));
+}
+
+/* On the host itself a new one costs less than keeping one that nobody uses. */
+TEST(a_session_that_nobody_uses_ends_at_its_renewal_where_it_is_cheap) {
+    static const bool rows[] = {true, false};
+    for (size_t i = 0; i < DS_COUNT(rows); i++) {
+        desk d;
+        test_case("local %d", rows[i]);
+        desk_open(&d);
+        d.backend->ops.local = rows[i];
+        lock *a = lock_held_new(&d, "A");
+        fw_advance(d.u, 8 * DS_SECOND);
+        CHECK_EQ_INT(sb_count(d.backend, SB_RENEW), 1);
+        lock_release(a, DS_SECOND);
+        fw_advance(d.u, 60 * DS_SECOND);
+        CHECK_EQ_INT(sb_count(d.backend, SB_RENEW) == 1, rows[i]);
+        CHECK_EQ_INT(sb_count(d.backend, SB_CLOSE), rows[i] ? 1 : 0);
+        CHECK_EQ_INT(desk_session(&d) == NULL, rows[i]);
+        lock_acquire(a);
+        fw_settle(d.u);
+        CHECK(lock_held(a));
+        CHECK(desk_close(&d));
+    }
 }

@@ -27,6 +27,27 @@ TEST(a_reply_after_the_deadline_extends_nothing) {
     }
 }
 
+/* Its renewal would be good for some time yet, but nobody may believe again what was over. */
+TEST(a_good_reply_after_the_deadline_extends_nothing_either) {
+    desk d;
+    desk_open(&d);
+    lock *a = lock_held_new(&d, "A");
+    sb_hold(d.backend, SB_RENEW);
+    while (!sb_has_pending(d.backend, SB_RENEW)) {
+        fw_advance(d.u, 10 * DS_MS);
+    }
+    sb_answer(sb_pending(d.backend, SB_RENEW), 0, &(ds_reply){.outcome = DS_OK, .ttl_ms = TTL_MS});
+    fw_pause(d.world, true);
+    fw_advance(d.u, 8 * DS_SECOND);
+    CHECK(!lock_held(a));
+    fw_pause(d.world, false);
+    fw_settle(d.u);
+    CHECK(!lock_held(a));
+    CHECK_EQ_INT(a->ended, 1);
+    CHECK_EQ_INT(a->reason, DSYNC_REASON_EXPIRED);
+    CHECK(desk_close(&d));
+}
+
 TEST(a_stop_beyond_the_deadline_between_renewals) {
     desk d;
     desk_open(&d);
@@ -107,13 +128,28 @@ TEST(the_calendar_can_only_shorten) {
     lock *a = lock_held_new(&d, "A");
     fw_skip_wall(d.u, -3600000);
     CHECK_EQ_INT(lock_left(a), 12 * DS_SECOND);
-    fw_skip_wall(d.u, 3600000 + 11999);
+    fw_skip_wall(d.u, 3600000 + 12000);
     CHECK(lock_held(a));
     fw_skip_wall(d.u, 1);
     CHECK(!lock_held(a));
     fw_advance(d.u, 5 * DS_SECOND);
     CHECK_EQ_INT(a->ended, 1);
     CHECK_EQ_INT(a->reason, DSYNC_REASON_EXPIRED);
+    CHECK(desk_close(&d));
+}
+
+/* Cut off to whole milliseconds, it would end a claim before its time, and setting it back would begin it anew. */
+TEST(the_calendar_of_an_undisturbed_host_ends_no_claim_early) {
+    desk d;
+    desk_open(&d);
+    fw_advance(d.u, DS_MS - 1);
+    lock *a = lock_held_new(&d, "A");
+    sb_hold(d.backend, SB_RENEW);
+    fw_advance(d.u, 12 * DS_SECOND - 1);
+    CHECK_EQ_INT(lock_left(a), 1);
+    fw_advance(d.u, 1);
+    CHECK(!lock_held(a));
+    sb_release_all(d.backend);
     CHECK(desk_close(&d));
 }
 

@@ -69,6 +69,7 @@ TEST(waiters_begin_anew_in_their_order) {
     fw_settle(d.u);
     sb_ok_behind(d.backend, SB_ENTER, "p/lock/q/x");
     sb_release(d.backend, SB_ENTER);
+    sb_hold(d.backend, SB_CHECK);
     lose(&d, DS_LOST, NULL);
     CHECK_EQ_TEXT(sb_log(d.backend), "open s2 | close s1 | enter e2 | A ok");
     lock_release(a, DS_SECOND);
@@ -199,6 +200,26 @@ TEST(a_close_that_is_refused_is_left_to_expire) {
     lose(&d, DS_LOST, NULL);
     sb_refuse(d.backend, SB_CLOSE, DSYNC_DENIED, "no");
     CHECK_EQ_UINT(d.engine->stats.sessions, 0);
+    CHECK(desk_close(&d));
+}
+
+TEST(an_own_session_is_nobody_elses) {
+    desk d;
+    desk_open(&d);
+    lock *a = lock_new(&d, "A");
+    lock *b = lock_new(&d, "B");
+    lock *c = lock_new(&d, "C");
+    b->waiter.params.owner = 9;
+    c->waiter.params.owner = 10;
+    lock_acquire_at(a, "p/lock/a");
+    lock_acquire_at(b, "p/lock/b");
+    lock_acquire_at(c, "p/lock/c");
+    CHECK_CONTAINS(desk_log(&d), "open s1 | open s2 | open s3");
+    CHECK_EQ_UINT(d.engine->stats.sessions, 3);
+    fw_advance(d.u, DS_SECOND); /* the session keys are watched now */
+    sb_deleted(sb_watching(d.backend, "s2"), NULL);
+    CHECK_EQ_INT(b->reason, DSYNC_REASON_SESSION_LOST);
+    CHECK(lock_held(a) && !lock_held(b) && lock_held(c));
     CHECK(desk_close(&d));
 }
 
