@@ -143,8 +143,8 @@ typedef struct ds_watch_spec {
     bool subtree;    /* everything that begins with key + "/" instead of the key itself */
     bool deletes_only;
     bool keys_only; /* nobody looks at values: they need not be told */
-    int64_t since; /* first revision to report, 0 = from now on */
-    int64_t seen;  /* the revision the caller knows; stores that wait for "newer than" may begin there; 0 = none */
+    int64_t since;  /* first revision to report, 0 = from now on */
+    int64_t seen;   /* the revision the caller knows; stores that wait for "newer than" may begin there; 0 = none */
     const ds_lease *lease; /* whose key it is, or NULL (some stores watch a session in another way) */
 } ds_watch_spec;
 
