@@ -215,6 +215,22 @@ static void on_robbed(chk *c, const chk_event *e) {
     }
 }
 
+/* To one that was robbed the lock may come back, by a late copy of its own request: then it is right again. */
+static void on_owner(chk *c, const chk_event *e) {
+    chk_entry *entry = chk_entry_of(c, e->lock, e->token);
+    c->owner[e->lock] = e->token;
+    if (entry == NULL || entry->gone || !entry->robbed) {
+        return;
+    }
+    entry->robbed = false;
+    for (size_t i = 0; i < c->claim_count; i++) {
+        if (c->claims[i].lock == e->lock && c->claims[i].token == e->token && chk_believes(&c->claims[i], e->at_ns)) {
+            c->claims[i].exempt_ns = CHK_NO_TIME;
+            c->claims[i].exempt_until_ns = DS_NEVER;
+        }
+    }
+}
+
 static void on_fence(chk *c, const chk_event *e) {
     uint64_t index = 0;
     bool exempt = false;
@@ -403,7 +419,7 @@ bool chk_see(chk *c, const chk_event *e) {
         memset(c->last_token, 0, sizeof c->last_token);
         break;
     case CHK_OWNER:
-        c->owner[e->lock] = e->token;
+        on_owner(c, e);
         break;
     case CHK_ROBBED:
         on_robbed(c, e);
