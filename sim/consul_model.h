@@ -65,7 +65,7 @@ typedef struct cm {
     int64_t limit_ns; /* while a session is taken away: how long its locks may still be believed; else 0 */
     int64_t isolated_until_ns[SIM_MEMBERS], election_until_ns;
     int64_t restored_ns, base_index; /* what was before is forgotten */
-    ds_list waits; /* blocking queries */
+    ds_list waits;                   /* blocking queries */
 } cm;
 
 /* consul_store.c */
