@@ -62,6 +62,7 @@ static void tidy_next(ds_consul_call *call) {
 
 static void on_destroyed(ds_consul_call *call, const ds_consul_answer *answer) {
     (void)answer;
+    ds_consul_drop_left(call->consul);
     call->failed = on_not_tidied;
     call->leaver_at = 0;
     tidy_next(call);

@@ -76,10 +76,10 @@ static void on_queue(ds_consul_call *call, const ds_consul_answer *answer) {
     for (size_t i = 0; i < answer->count; i++) {
         const ds_consul_pair *pair = &answer->pairs[i];
         if (pair != native) {
-            fill_peer(&call->peers[count++], call->text.data, pair, pair == holder);
+            fill_peer(&call->peers[count++], call->text.data, pair, holder != NULL && pair == holder);
         }
     }
-    if (held && holder == NULL) { /* somebody who knows of no queue */
+    if (native != NULL && held && holder == NULL) { /* somebody who knows of no queue */
         fill_peer(&call->peers[count], call->text.data, native, true);
         call->peers[count++].token = native->modified;
     }
@@ -133,7 +133,7 @@ static size_t add_queue(ds_peer *peers, const found *all, size_t count) {
         fill_peer(&peers[added++], all[i].path, all[i].pair, owner);
         held = held && !owner;
     }
-    if (held) {
+    if (native != NULL && held) {
         fill_peer(&peers[added], all[0].path, native, true);
         peers[added++].token = native->modified;
     }

@@ -56,6 +56,16 @@ void ds_consul_free_watches(ds_consul *consul) {
     }
 }
 
+void ds_consul_drop_left(ds_consul *consul) {
+    bool watched = !ds_list_empty(&consul->beginning);
+    for (ds_list *node = consul->queries.next; node != &consul->queries; node = node->next) {
+        watched = watched || !ds_list_empty(&DS_LIST_ENTRY(node, ds_consul_query, node)->watches);
+    }
+    while (!watched && !ds_list_empty(&consul->queries)) {
+        ds_consul_query_free(DS_LIST_ENTRY(consul->queries.next, ds_consul_query, node));
+    }
+}
+
 static void tell(ds_consul_watching *w, ds_watch_event *event) {
     event->key = w->key;
     w->owner->on_event(w->owner, event);
@@ -93,6 +103,13 @@ static void on_reason(ds_call *call, const ds_reply *reply) {
 
 /* Nothing more is asked for this one: its owner looks, and watches something else. */
 static void gone(ds_consul_watching *w) {
+    if (w->kind == DS_CONSUL_WATCH_LOCK && !w->own) {
+        /* Somebody else's key stays the same from holder to holder: the watch goes on. */
+        ds_watch_event event = {.kind = DS_WATCH_DELETED};
+        w->session[0] = '\0';
+        tell(w, &event);
+        return;
+    }
     ds_list_remove(&w->node);
     ds_list_append(&w->consul->beginning, &w->node);
     w->query = NULL;
@@ -249,14 +266,15 @@ static void tell_all(ds_consul_query *query, ds_list *told, int64_t index) {
     int64_t now = ds_now(query->consul->base.world);
     while (!ds_list_empty(told)) {
         ds_consul_watching *w = DS_LIST_ENTRY(told->next, ds_consul_watching, node);
-        if (w->found < w->wanted) {
-            gone(w);
-            continue;
-        }
+        bool missing = w->found < w->wanted;
         ds_list_remove(&w->node);
         ds_list_append(&query->watches, &w->node);
         w->looked_ns = now;
-        tell_ready(w, index);
+        if (missing) {
+            gone(w);
+        } else {
+            tell_ready(w, index);
+        }
     }
 }
 

@@ -158,7 +158,7 @@ static void start_all(ds_http_client *client) {
 
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 
-static void drop_cancelled(ds_http_client *client) {
+void ds_http_drop_cancelled(ds_http_client *client) {
     ds_list *node;
     while ((node = ds_list_pop(&client->cancelled)) != NULL) {
         ds_http *http = DS_LIST_ENTRY(node, ds_http, node);
@@ -189,7 +189,7 @@ static void report_ended(ds_http_client *client) {
 void ds_http_run(ds_http_client *client) {
     ds_sigpipe guard;
     ds_sigpipe_begin(client, &guard);
-    drop_cancelled(client);
+    ds_http_drop_cancelled(client);
     ds_http_duplex_resume(client);
     start_all(client);
     if (client->in_multi > 0) {

@@ -13,6 +13,8 @@ typedef struct ds_http_client ds_http_client;
 /* NULL with `error` filled: out of memory or descriptors, or a libcurl that cannot do what is asked. */
 ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world, dsync_error *error);
 void ds_http_client_free(ds_http_client *client); /* requests in flight are cancelled silently */
+/* Closes the connections that are kept for later, unless some request is still on the wire. */
+void ds_http_hang_up(ds_http_client *client);
 
 bool ds_http_pending(const ds_http_client *client); /* is there something that ds_http_run would do at once? */
 bool ds_http_busy(const ds_http_client *client);    /* is anything on the wire, so that somebody must poll? */

@@ -125,6 +125,16 @@ static bool copy_config(ds_http_client *client, const ds_http_config *config) {
            copy_text(&client->key, config->tls_key) && copy_text(&client->server_name, config->tls_server_name);
 }
 
+static CURLM *new_multi(void) {
+    CURLM *multi = ds_http_multi_new();
+    if (multi != NULL && (curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT) != CURLM_OK ||
+                          curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) != CURLM_OK)) {
+        (void)curl_multi_cleanup(multi);
+        multi = NULL;
+    }
+    return multi;
+}
+
 ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world, dsync_error *error) {
     static const unsigned SENDS_WITHOUT_SIGPIPE = 0x075700;
     (void)pthread_once(&global_once, global_init);
@@ -144,10 +154,8 @@ ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world
     }
     client->world = world;
     client->guard_sigpipe = curl_version_info(CURLVERSION_NOW)->version_num < SENDS_WITHOUT_SIGPIPE;
-    client->multi = ds_http_multi_new();
-    if (client->multi == NULL || !copy_config(client, config) ||
-        curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT) != CURLM_OK ||
-        curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) != CURLM_OK) {
+    client->multi = new_multi();
+    if (client->multi == NULL || !copy_config(client, config)) {
         ds_http_client_free(client);
         ds_error_set(error, DSYNC_RESOURCE, "cannot set up HTTP: out of memory or file descriptors");
         return NULL;
@@ -162,6 +170,20 @@ ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world
     }
     ds_http_recycle(first);
     return client;
+}
+
+/* libcurl closes idle connections only together with the handle that keeps them. */
+void ds_http_hang_up(ds_http_client *client) {
+    ds_http_drop_cancelled(client);
+    CURLM *fresh = client->in_multi == 0 ? new_multi() : NULL;
+    if (fresh == NULL) {
+        return;
+    }
+    ds_sigpipe guard;
+    ds_sigpipe_begin(client, &guard);
+    (void)curl_multi_cleanup(client->multi);
+    client->multi = fresh;
+    ds_sigpipe_end(&guard);
 }
 
 static void free_all(ds_http_client *client, ds_list *list) {

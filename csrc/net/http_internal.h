@@ -136,6 +136,7 @@ void ds_http_recycle(ds_http *http);                 /* forgets everything about
 /* http.c */
 void ds_http_leave_wire(ds_http *http); /* takes it out of the multi handle */
 void ds_http_on_deadline(ds_timer *timer);
+void ds_http_drop_cancelled(ds_http_client *client);
 
 /* http_transfer.c: libcurl's callbacks. */
 size_t ds_http_on_header(char *line, size_t one, size_t count, void *http);

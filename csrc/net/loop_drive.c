@@ -212,6 +212,9 @@ void *ds_loop_io_main(void *argument) {
         }
     }
     ds_loop_run_tasks(loop);
+    if (loop->http != NULL) {
+        ds_http_hang_up(loop->http); /* its owner may be garbage for long before it is collected */
+    }
     void (*last)(void *) = loop->last;
     void *last_argument = loop->last_argument;
     pthread_mutex_unlock(&loop->mutex);

@@ -214,6 +214,9 @@ static void on_event(ds_watch *watch, const ds_watch_event *event) {
         (void)snprintf(out, left, "deleted %s%s%.*s", event->key, event->value != NULL ? "=" : "",
                        (int)event->value_size, event->value != NULL ? event->value : "");
         break;
+    case DS_WATCH_CHANGED:
+        (void)snprintf(out, left, "changed");
+        break;
     case DS_WATCH_ENDED:
         (void)snprintf(out, left, "ended %d: %s", (int)event->outcome, event->message);
         break;
