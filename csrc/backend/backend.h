@@ -179,8 +179,9 @@ typedef struct ds_backend_ops {
     int64_t ttl_min_ms, ttl_max_ms;
     int margin_divisor; /* margin = ttl / this, at least 250 ms */
     int renew_divisor;  /* renew every ttl / this */
-    bool delays;        /* whoever is first in a queue need not own it: only list() tells who does */
-    bool local;         /* calls complete without a network: a failure is not retried at another endpoint */
+    bool delays; /* what is owned stands beside the queue: whoever is first need not own it (list() tells), and an
+                           entry may outlive the loss of it */
+    bool local;  /* calls complete without a network: a failure is not retried at another endpoint */
 
     void (*destroy)(ds_backend *backend); /* nothing of it may be in flight */
     void (*cancel)(ds_backend *backend, ds_call *call);

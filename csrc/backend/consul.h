@@ -233,7 +233,7 @@ void ds_consul_reason(ds_backend *backend, ds_call *call, const char *entry_key)
 void ds_consul_watch_owner(ds_consul_place *place); /* its entry holds now */
 /* When nobody watches anything: what is still being asked is not waited for. */
 void ds_consul_drop_left(ds_consul *consul);
-void ds_consul_free_watches(ds_consul *consul);     /* those still on hear nothing more */
+void ds_consul_free_watches(ds_consul *consul); /* those still on hear nothing more */
 bool ds_consul_watch(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec);
 void ds_consul_unwatch(ds_backend *backend, ds_watch *watch);
 

@@ -83,7 +83,7 @@ void ds_waiter_settle(ds_waiter *waiter, dsync_code code, const char *message) {
 void ds_contender_disbelieve(ds_contender *c, dsync_reason reason, const char *why) {
     atomic_store(&c->holder->claim->reason, (int)reason);
     c->was_dirty = c->dirty;
-    c->dirty = true;
+    c->dirty = c->dirty || c->engine->backend->ops->delays;
     ds_waiter_show(c->holder, DS_CLAIM_LOST, why);
     ds_contender_move(c, DS_CONTENDER_LOSING, why);
 }

@@ -83,7 +83,7 @@ struct ds_contender {
     char *value;    /* owned; entry.value */
     bool sent;      /* a copy of it may be on its way or on the server */
     bool dirty;     /* its outcome was uncertain once: must be withdrawn */
-    bool was_dirty; /* LOSING: it was so before; now it is until an answer says that nothing is left of the entry */
+    bool was_dirty; /* LOSING: before; in some stores an entry may outlive what it owned, until an answer says no */
     bool trying;    /* the entry under way is all or nothing */
     uint64_t epoch_sent; /* the session's when the entry was asked for last */
     char *ahead_key;     /* who was ahead of us last */

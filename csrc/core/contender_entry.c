@@ -264,7 +264,9 @@ static void explained(ds_contender *c, const ds_reply *reply) {
         return;
     }
     if (reply->outcome == DS_OK && reply->place == DS_PLACE_GONE) {
-        c->dirty = c->was_dirty; /* else something of it is left, or there again: a late copy has made it */
+        c->dirty = c->was_dirty;
+    } else if (reply->outcome == DS_OK) {
+        c->dirty = true; /* something of it is left, or there again: a late copy has made it */
     }
     ds_contender_lose(c, DSYNC_REASON_DELETED);
 }

@@ -5,7 +5,7 @@
 
 #define RETRY_CAP_NS DS_SECOND
 #define EXPLANATION_NS (200 * DS_MS)
-#define SMALL_CROWD 8 /* entries in a queue */
+#define SMALL_CROWD INT64_C(8) /* entries in a queue */
 #define LINGER_NS (5 * DS_SECOND)
 
 /* ---- watching ----------------------------------------------------------------------------------------------------------- */

@@ -167,6 +167,9 @@ static const ds_member *owner(const ds_observer *observer, ds_election *election
 }
 
 static void tell_leader(ds_observer *observer, ds_election *election) {
+    if (observer->engine == NULL) {
+        return; /* ended by a callback */
+    }
     const ds_member *first = owner(observer, election);
     int64_t leader = first != NULL ? first->token : 0;
     if (election->told && leader == election->leader) {
