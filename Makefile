@@ -190,7 +190,8 @@ check: $(unit_build) build/$(call lua_program,$(check_lua))/dsync/core.so
 test: all test-programs examples
 	@JOBS=$(JOBS) script/lib/suite
 
-san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
+host_checked := $(foreach d,build build/asan build/tsan,$(host_sources:spec/host/%.c=$(d)/$(call lua_program,$(check_lua))/host/%))
+san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(host_checked) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so)
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
 # Under nginx: SERVER=etcd-3.5, SECONDS, RELOADS and REQUESTS change what is done.

@@ -52,7 +52,7 @@ return {
   },
   {
     name = "own_watch_missing", rule = "holders and waiters watch their own entry", breaks = "they do not",
-    file = "core/contender_watch.c", after = "static void watch_own(ds_contender *c) {", from = "c->own_on",
+    file = "core/contender_watch.c", after = "void ds_entry_watch_own(ds_contender *c) {", from = "c->own_on",
     to = "true",
     by = "test_contender_own",
   },

@@ -9,20 +9,20 @@ return {
   },
   {
     name = "ahead_watch_missing", rule = "waiters watch their predecessor", breaks = "they only poll",
-    file = "core/contender_watch.c", from = "c->ahead_on && c->ahead_key != NULL && strcmp(c->ahead_key, key) == 0",
+    file = "core/contender_watch.c", from = "c->ahead_on && (c->ahead_whole ? whole : same)",
     to = "true", by = "test_contender_entry",
   },
   {
     name = "ahead_watch_gap", rule = "a watch starts after the answer that it rests on",
     breaks = "what happened between is not looked for",
-    file = "core/contender_watch.c", from = "event->kind == DS_WATCH_READY && event->revision != c->seen",
+    file = "core/contender_watch.c", from = "event->revision != c->seen",
     to = "false", by = "test_contender_entry",
   },
   {
     name = "poll_missing", rule = "every watch has a poll behind it", breaks = "a silent watch is waited for for ever",
     file = "core/contender_entry.c",
-    from = "ds_entry_again_in(c, c->ahead_on ? POLL_NS + (int64_t)jitter : DELAY_POLL_MAX_MS * DS_MS);",
-    to = "(void)jitter;", by = "test_contender_entry",
+    from = "ds_entry_again_in(c, next_poll(c));",
+    to = "", by = "test_contender_entry",
   },
   {
     name = "waiter_stranded", rule = "a waiter whose session died re-enters", breaks = "it waits for nothing",
