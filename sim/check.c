@@ -141,7 +141,7 @@ static void on_enter(chk *c, const chk_event *e) {
         chk_broke(c, CHK_NONSENSE, "entry %lld was made twice", (long long)e->token);
         return;
     }
-    bool revived = e->at_ns == c->restored_ns;
+    bool revived = c->restored_ns != CHK_NO_TIME && e->at_ns - c->restored_ns <= c->copies_ns;
     if (old != NULL) {
         old->gone = old->robbed = false;
         old->revived = revived;

@@ -104,6 +104,7 @@ typedef struct chk_call {
 
 typedef struct chk {
     int64_t orphan_ns; /* how long an unwanted entry may stay once the faults are over */
+    int64_t copies_ns; /* how long after a restore copies of requests from before can make entries nobody knows of */
     bool owners;       /* who holds is who CHK_OWNER says, not who is first */
     int64_t owner[CHK_LOCKS];
     chk_entry *entries;

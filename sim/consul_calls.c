@@ -330,6 +330,7 @@ const sim_model_ops sim_model_consul = {
     .times = {.ttls_ms = {2000, 3000, 5000, 10000},
               .orphan_ns = 40 * DS_SECOND,
               .drill_ns = 33 * DS_SECOND,
+              .copies_ns = 12 * DS_SECOND,
               .blind_ns = 14 * DS_SECOND},
     .settings = settings,
     .start = start,

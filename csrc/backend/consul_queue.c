@@ -110,23 +110,22 @@ static void clear_away(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_TXN, on_cleared);
 }
 
-/* It was removed, and a late copy of the request that made it has made it again: that is not what we hold. */
-static bool is_made_anew(const ds_consul_call *call, const ds_consul_answer *answer) {
+/* Or was it removed, and a late copy of the request that made it has made it again? That is not what we hold. */
+static bool is_gone(const ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
-    return own != NULL && call->token > 0 && own->created != call->token;
+    bool made_anew = own != NULL && call->token > 0 && own->created != call->token;
+    return answer->failed == 0 ? made_anew : ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2);
 }
 
 static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_lost(call);
-    } else if (ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2)) {
+    } else if (is_gone(call, answer)) {
         ds_consul_finish_place(call, DS_PLACE_GONE);
     } else if (ds_consul_failed(answer, 1)) {
         ds_consul_finish_gone(call);
     } else if (answer->failed != 0) {
         clear_away(call);
-    } else if (is_made_anew(call, answer)) {
-        ds_consul_finish_place(call, DS_PLACE_GONE);
     } else {
         const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
         call->revision = native != NULL ? native->modified : 0;
