@@ -33,8 +33,9 @@ typedef struct sim_times {
     int64_t ttls_ms[4];
     int64_t orphan_ns; /* how long an unwanted entry may stay once the faults are over */
     int64_t drill_ns;  /* how long a lock may be unavailable after that */
-    int64_t copies_ns; /* how long after a restore a copy of a request from before can come, and nothing gives it away */
-    int64_t blind_ns;  /* how long an answer that never came may keep an observer from the news */
+    int64_t
+        copies_ns;    /* how long after a restore a copy of a request from before can come, and nothing gives it away */
+    int64_t blind_ns; /* how long an answer that never came may keep an observer from the news */
 } sim_times;
 
 struct sim_model_ops {
