@@ -193,7 +193,7 @@ $(call build,build/mutants,-O2 -include spec/mutants/mutant.h,,,build/mutants/cs
 
 # ---- tests ------------------------------------------------------------------------------------------------------------
 
-test-programs: $(unit_build) $(contract_build) $(local_build) $(host_build)
+test-programs: $(unit_build) $(contract_build) $(local_build) $(host_build) build/sim/ask
 
 # C programs with Lua inside: several states in several threads, forks, unloading.
 host: $(host_build)
@@ -283,13 +283,18 @@ build/mutants/sim/%.o: sim/%.c
 build/sim/judge: build/sim/selftest/selftest.o build/sim/check.o build/sim/check_claims.o
 	$(Q)$(CC) $(link_flags) -o $@ $^ $(LDFLAGS)
 
--include $(sim_objects:.o=.d) $(sim_objects:build/%.o=build/mutants/%.d) build/sim/selftest/selftest.d
+# Answers as a model does, for comparison with a real server.
+build/sim/ask: build/sim/selftest/ask.o $(filter-out build/sim/main.o,$(sim_objects)) build/libdsync.a
+	$(Q)$(CC) $(link_flags) $(sim_wraps) -o $@ $^ $(dependency_libs) $(LDFLAGS)
+
+-include $(sim_objects:.o=.d) $(sim_objects:build/%.o=build/mutants/%.d) build/sim/selftest/selftest.d \
+  build/sim/selftest/ask.d
 
 sim: build/sim/judge build/sim/sim
 	@build/sim/judge
 	@mkdir -p build/reports
 	@build/sim/sim --model $(MODEL) --commit $$(git rev-parse --short HEAD 2>/dev/null || echo unknown) \
-	  --report build/reports/sim.json $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST) $(if $(SECONDS),--seconds $(SECONDS)))
+	  --report build/reports/sim-$(MODEL).json $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST) $(if $(SECONDS),--seconds $(SECONDS)))
 
 # ---- lint -------------------------------------------------------------------------------------------------------------
 
@@ -375,11 +380,11 @@ local: $(local_build) build/bench/bare_flock build/lua5.4/dsync/core.so
 	@eval "$$(script/env 5.4)" && $(if $(SHORT),,DSYNC_LONG=1) script/lib/campaign local build/reports/local.json \
 	  $(local_build) "lua5.4 bench/local.lua build/bench/bare_flock"
 
-# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd]: clients behind a proxy that mistreats them, before a real server.
+# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd or consul]: clients behind a proxy that mistreats them, before a real server.
 .PHONY: proxy
 proxy: build/proxy/campaign
 	@mkdir -p build/reports
-	@lua5.4 proxy/run.lua $(or $(BACKEND),etcd) $< $(or $(FAULTS),1000) $(or $(SEED),1) build/reports/proxy.json
+	@lua5.4 proxy/run.lua $(or $(BACKEND),etcd) $< $(or $(FAULTS),1000) $(or $(SEED),1) build/reports/proxy-$(or $(BACKEND),etcd).json
 
 build/proxy/campaign: $(sort $(wildcard proxy/*.c)) $(wildcard proxy/*.h) build/libdsync.a
 	@mkdir -p $(@D)

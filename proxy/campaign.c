@@ -1,4 +1,4 @@
-/* campaign.c: campaign SERVER_PORT OTHER_PORT FAULTS SEED REPORT: rounds of faults, and a look at everything after each.
+/* campaign.c: campaign BACKEND SERVER_PORT OTHER_PORT FAULTS SEED REPORT: rounds of faults, and a look at everything after each.
  *
  * A round ends with every client at rest but alive, no fault on the way, and every late request delivered: an entry that
  * is on the server then, under a session that lives, would stay for ever.
@@ -15,8 +15,6 @@
 
 #define ROUND 1000    /* faults */
 #define PER_MILLE 350 /* requests that meet one */
-#define TTL_MS 5000
-
 px_campaign px;
 static int64_t worst_vacant;
 
@@ -38,66 +36,13 @@ void px_report(px_wrong wrong, const char *format, ...) {
 
 /* ---- the server's own record ---------------------------------------------------------------------------------------------- */
 
-static void encode(const char *text, char *out) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t size = strlen(text);
-    for (size_t i = 0; i < size; i += 3) {
-        unsigned bits = 0;
-        for (size_t k = 0; k < 3; k++) {
-            bits = bits << 8 | (i + k < size ? (unsigned char)text[i + k] : 0);
-        }
-        for (size_t k = 0; k < 4; k++) {
-            *out++ = i + k <= size ? digits[bits >> (18 - 6 * k) & 63] : '=';
-        }
-    }
-    *out = '\0';
-}
-
-static bool ask(int port, const char *target, const char *body, px_message *reply) {
-    char request[700];
-    int fd = px_connect(port);
-    snprintf(request, sizeof request, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", target,
-             strlen(body), body);
-    bool done = fd >= 0 && px_send(fd, request, strlen(request)) && px_read(fd, reply, false, px_now() + 5 * PX_SECOND);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return done && strstr(reply->text.data, " 200 OK") != NULL;
-}
-
-static int occurrences(const char *text, const char *mark) {
-    int found = 0;
-    for (const char *at = text; (at = strstr(at, mark)) != NULL; at += strlen(mark)) {
-        found++;
-    }
-    return found;
-}
-
-/* How many keys there are from `from` to `to`; -1: no answer. `shown`: the answer, for people. */
-static int keys_between(int port, const char *from, const char *to, px_message *shown) {
-    char body[400], a[100], b[100];
-    encode(from, a);
-    encode(to, b);
-    snprintf(body, sizeof body, "{\"key\":\"%s\",\"range_end\":\"%s\"}", a, b);
-    px_free(&shown->text);
-    *shown = (px_message){0};
-    return ask(port, "/v3/kv/range", body, shown) ? occurrences(shown->text.data, "\"create_revision\"") : -1;
-}
-
-static int leases(int port) {
-    px_message reply = {0};
-    int found = ask(port, "/v3/lease/leases", "{}", &reply) ? occurrences(reply.text.data, "\"ID\"") : -1;
-    px_free(&reply.text);
-    return found;
-}
-
 /* Returns how long it took until nothing was there; reports what stays. */
-static int64_t await_empty(const char *from, const char *to, int64_t bound_ms) {
+static int64_t await_empty(bool sessions, int64_t bound_ms) {
     int64_t begun = px_now();
     px_message shown = {0};
-    while (keys_between(px.server_port, from, to, &shown) != 0) {
+    while (px.proxy.store->keys(px.server_port, sessions, &shown) != 0) {
         if (px_now() > begun + bound_ms * PX_MS) {
-            px_report(PX_LEFTOVER, "from %s: %.500s", from,
+            px_report(PX_LEFTOVER, "keys: %.500s",
                       shown.text.data != NULL ? shown.text.data + shown.head : "no answer");
             break;
         }
@@ -107,14 +52,14 @@ static int64_t await_empty(const char *from, const char *to, int64_t bound_ms) {
     return px_now() - begun;
 }
 
-static void await_no_lease(int port) {
-    int64_t until = px_now() + (2 * TTL_MS + 3000) * PX_MS;
+static void await_no_session(int port) {
+    int64_t until = px_now() + (2 * px.ttl_ms + 3000) * PX_MS;
     int left;
-    while ((left = leases(port)) != 0 && px_now() < until) {
+    while ((left = px.proxy.store->sessions(port)) != 0 && px_now() < until) {
         px_sleep(100 * PX_MS);
     }
     if (left != 0) {
-        px_report(PX_LEFTOVER, "%d leases on port %d", left, port);
+        px_report(PX_LEFTOVER, "%d sessions on port %d", left, port);
     }
 }
 
@@ -142,7 +87,8 @@ static bool await(_Atomic int *count, int wanted, int64_t ms) {
     return atomic_load(count) >= wanted;
 }
 
-/* What clients that died leave goes with their lease: at most two of these, for a last renewal that came late. */
+/* What clients that died leave goes with their session: at most twice its ttl, for a last renewal that came late, or
+ * because the server takes that long. */
 static int64_t bound_ms(void) {
     return 2 * px.ttl_ms + 2000;
 }
@@ -181,7 +127,7 @@ static bool round_of(uint64_t faults, int64_t *worst_empty) {
         return false;
     }
     deliver_all();
-    int64_t took = await_empty("proxy/l", "proxy/m", bound_ms());
+    int64_t took = await_empty(false, bound_ms());
     *worst_empty = took > *worst_empty ? took : *worst_empty;
     await_vacancy();
     px_judge_claims();
@@ -196,10 +142,10 @@ static void finish(int64_t *worst_empty) {
     }
     calm();
     deliver_all();
-    int64_t took = await_empty("proxy/l", "proxy/z", bound_ms());
+    int64_t took = await_empty(true, bound_ms());
     *worst_empty = took > *worst_empty ? took : *worst_empty;
-    await_no_lease(px.server_port);
-    await_no_lease(px.other_port);
+    await_no_session(px.server_port);
+    await_no_session(px.other_port);
     px_stop(&px.proxy);
     px_judge_claims();
 }
@@ -296,7 +242,7 @@ static uint64_t write_report(const char *path, const figure *f) {
         perror(path);
         return wrong + 1;
     }
-    fprintf(file, "{\n  \"backend\": \"etcd\",\n");
+    fprintf(file, "{\n  \"backend\": \"%s\",\n", px.proxy.store->name);
     for (int i = 0; i < FIGURES; i++) {
         fprintf(file, "  \"%s\": %" PRIu64 ",\n", f[i].name, f[i].value);
     }
@@ -317,20 +263,31 @@ static uint64_t write_report(const char *path, const figure *f) {
     return wrong;
 }
 
+static const px_store *store_named(const char *name) {
+    for (size_t i = 0; px_stores[i] != NULL; i++) {
+        if (strcmp(px_stores[i]->name, name) == 0) {
+            return px_stores[i];
+        }
+    }
+    fprintf(stderr, "campaign: no backend %s\n", name);
+    exit(2);
+}
+
 int main(int argc, char **argv) {
     static px_worker workers[PX_WORKERS];
     pthread_t threads[PX_WORKERS], machine;
-    if (argc != 6) {
-        fprintf(stderr, "usage: campaign SERVER_PORT OTHER_PORT FAULTS SEED REPORT\n");
+    if (argc != 7) {
+        fprintf(stderr, "usage: campaign BACKEND SERVER_PORT OTHER_PORT FAULTS SEED REPORT\n");
         return 2;
     }
-    px.server_port = (int)strtol(argv[1], NULL, 10);
-    px.other_port = (int)strtol(argv[2], NULL, 10);
-    uint64_t wanted = strtoull(argv[3], NULL, 10);
-    px.seed = strtoull(argv[4], NULL, 10);
-    px.ttl_ms = TTL_MS;
+    const px_store *store = store_named(argv[1]);
+    px.server_port = (int)strtol(argv[2], NULL, 10);
+    px.other_port = (int)strtol(argv[3], NULL, 10);
+    uint64_t wanted = strtoull(argv[4], NULL, 10);
+    px.seed = strtoull(argv[5], NULL, 10);
+    px.ttl_ms = store->ttl_ms;
     px.workers = PX_WORKERS;
-    if (!px_start(&px.proxy, px.server_port, px.other_port, px.seed)) {
+    if (!px_start(&px.proxy, store, px.server_port, px.other_port, px.seed)) {
         perror("proxy");
         return 2;
     }
@@ -351,7 +308,7 @@ int main(int argc, char **argv) {
     figure f[FIGURES];
     figures(f, seconds, worst_empty);
     print_table();
-    uint64_t wrong = write_report(argv[5], f);
+    uint64_t wrong = write_report(argv[6], f);
     printf("proxy: seed %" PRIu64 ": %s\n", px.seed, wrong == 0 ? "nothing wrong" : "WRONG");
     return wrong == 0 ? 0 : 1;
 }

@@ -1,9 +1,9 @@
 /* faults.c: which fault a request meets, by seed; names and counts. */
 #include "proxy.h"
 
-static const char *const kinds[PX_KINDS] = {"grant",    "session", "keepalive", "confirm", "revoke",
-                                            "acquire",  "try",     "check",     "swap",    "release",
-                                            "withdraw", "write",   "read",      "watch",   "else"};
+static const char *const kinds[PX_KINDS] = {"grant", "session", "keepalive", "confirm", "revoke",   "acquire",
+                                            "try",   "check",   "swap",      "release", "withdraw", "write",
+                                            "read",  "watch",   "block",     "else"};
 
 /* How often each fault is chosen, relative to the others, for one request; 0 for those of streams. */
 static const struct {
@@ -64,7 +64,10 @@ uint64_t px_draw(px_proxy *proxy) {
 
 /* A copy that comes after the answer was used is beyond what the protocol defends against: nothing on the way repeats a
  * request whose answer it has delivered, and the guard that would stop it costs every release a write. */
-static bool fits(px_fault fault, px_kind kind) {
+static bool fits(const px_store *store, px_fault fault, px_kind kind) {
+    if (fault == PX_ELSEWHERE) {
+        return store->tells_cluster;
+    }
     return fault != PX_ECHO || (kind != PX_ENTER && kind != PX_TRY && kind != PX_WRITE);
 }
 
@@ -81,11 +84,11 @@ px_fault px_choose(px_proxy *proxy, px_kind kind, uint64_t draw) {
     }
     int sum = 0;
     for (int f = 0; f < PX_FAULTS; f++) {
-        sum += fits((px_fault)f, kind) ? faults[f].weight : 0;
+        sum += fits(proxy->store, (px_fault)f, kind) ? faults[f].weight : 0;
     }
     int pick = (int)(draw % (uint64_t)sum);
     for (int f = 0; f < PX_FAULTS; f++) {
-        int weight = fits((px_fault)f, kind) ? faults[f].weight : 0;
+        int weight = fits(proxy->store, (px_fault)f, kind) ? faults[f].weight : 0;
         if (pick < weight) {
             return (px_fault)f;
         }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -150,6 +151,26 @@ int px_connect(int port) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     return fd;
+}
+
+bool px_ask(int port, const char *method, const char *target, const char *body, px_message *reply) {
+    char request[700];
+    int fd = px_connect(port);
+    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", method, target,
+             strlen(body), body);
+    bool done = fd >= 0 && px_send(fd, request, strlen(request)) && px_read(fd, reply, false, px_now() + 5 * PX_SECOND);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return done && strstr(reply->text.data, " 200 OK") != NULL;
+}
+
+int px_occurrences(const char *text, const char *mark) {
+    int found = 0;
+    for (const char *at = text; (at = strstr(at, mark)) != NULL; at += strlen(mark)) {
+        found++;
+    }
+    return found;
 }
 
 void px_reset(int fd) {

@@ -1,10 +1,12 @@
-/* kinds_etcd.c: what a request of the etcd backend is for, told by its path and its JSON. */
+/* kinds_etcd.c: what a request of the etcd backend is for, told by its path and its JSON; what is left on an etcd. */
 #include "proxy.h"
 
+#include <stdio.h>
 #include <string.h>
 
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 static int sextet(char c) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const char *at = c != '\0' ? strchr(digits, c) : NULL;
     return at != NULL ? (int)(at - digits) : -1;
 }
@@ -61,7 +63,7 @@ static px_kind transaction(const char *body) {
     return range != NULL && range < then ? PX_TRY : PX_ENTER;
 }
 
-px_kind px_etcd_kind(const char *head, const char *body, size_t body_size) {
+static px_kind kind_of(const char *head, const char *body) {
     static const struct {
         const char *target;
         px_kind kind;
@@ -69,7 +71,6 @@ px_kind px_etcd_kind(const char *head, const char *body, size_t body_size) {
                    {"/v3/lease/revoke ", PX_REVOKE}, {"/v3/kv/range ", PX_READ},
                    {"/v3/watch ", PX_WATCH},         {"/v3/maintenance/status ", PX_READ}};
     const char *target = strchr(head, ' ');
-    (void)body_size;
     if (target == NULL) {
         return PX_ELSE;
     }
@@ -81,3 +82,50 @@ px_kind px_etcd_kind(const char *head, const char *body, size_t body_size) {
     }
     return strncmp(target, "/v3/kv/txn ", 11) == 0 ? transaction(body) : PX_ELSE;
 }
+
+/* ---- what is left ---------------------------------------------------------------------------------------------------------- */
+
+static void encode(const char *text, char *out) {
+    size_t size = strlen(text);
+    for (size_t i = 0; i < size; i += 3) {
+        unsigned bits = 0;
+        for (size_t k = 0; k < 3; k++) {
+            bits = bits << 8 | (i + k < size ? (unsigned char)text[i + k] : 0);
+        }
+        for (size_t k = 0; k < 4; k++) {
+            *out++ = i + k <= size ? digits[bits >> (18 - 6 * k) & 63] : '=';
+        }
+    }
+    *out = '\0';
+}
+
+/* From "proxy/leader" and "proxy/lock", with sessions up to "proxy/session". */
+static int keys(int port, bool sessions, px_message *shown) {
+    char body[400], from[100], to[100];
+    encode("proxy/l", from);
+    encode(sessions ? "proxy/z" : "proxy/m", to);
+    snprintf(body, sizeof body, "{\"key\":\"%s\",\"range_end\":\"%s\"}", from, to);
+    px_free(&shown->text);
+    *shown = (px_message){0};
+    return px_ask(port, "POST", "/v3/kv/range", body, shown) ? px_occurrences(shown->text.data, "\"create_revision\"")
+                                                             : -1;
+}
+
+static int leases(int port) {
+    px_message reply = {0};
+    int found = px_ask(port, "POST", "/v3/lease/leases", "{}", &reply) ? px_occurrences(reply.text.data, "\"ID\"") : -1;
+    px_free(&reply.text);
+    return found;
+}
+
+const px_store px_etcd = {
+    .name = "etcd",
+    .scheme = "etcd",
+    .ttl_ms = 5000,
+    .tells_cluster = true,
+    .kind = kind_of,
+    .keys = keys,
+    .sessions = leases,
+};
+
+const px_store *const px_stores[] = {&px_etcd, &px_consul, NULL};

@@ -49,11 +49,27 @@ static void hang_up(visit *l) {
     }
 }
 
+/* Until the server has something to say. False: the client has hung up, or everything is over. */
+static bool await_answer(const visit *l) {
+    struct pollfd both[2] = {{l->server, POLLIN, 0}, {l->client, POLLIN, 0}};
+    while (!atomic_load(&l->proxy->over)) {
+        int ready = poll(both, 2, 100);
+        if (ready > 0 && both[0].revents != 0) {
+            return true;
+        }
+        if (ready != 0) {
+            return false;
+        }
+    }
+    return false;
+}
+
 /* Sends the request to the server and reads its answer into l->reply. */
-static bool execute(visit *l) {
+static bool execute(visit *l, px_kind kind) {
     bool used = l->server >= 0;
     l->server = used ? l->server : px_connect(l->proxy->server_port);
-    bool done = ask(l->server, l->request.text.data, l->request.size, &l->reply);
+    bool done = l->server >= 0 && px_send(l->server, l->request.text.data, l->request.size) &&
+                (kind != PX_BLOCK || await_answer(l)) && ask(l->server, "", 0, &l->reply);
     if (!done) {
         hang_up(l);
     }
@@ -265,7 +281,7 @@ static bool mistreat(visit *l, px_kind kind, px_fault fault, uint64_t draw) {
         px_sleep((int64_t)(draw % 700) * PX_MS);
         return pass_on(l);
     case PX_TWICE_SECOND:
-        return execute(l) && pass_on(l);
+        return execute(l, kind) && pass_on(l);
     case PX_ECHO:
         later(l, draw);
         return pass_on(l);
@@ -320,13 +336,13 @@ static bool serve_one(visit *l, px_kind kind) {
     if (fault == PX_ELSEWHERE) {
         return execute_elsewhere(l) && pass_on(l);
     }
-    if (!execute(l)) {
+    if (!execute(l, kind)) {
         return false;
     }
     if (fault == PX_TWICE) {
         visit copy = *l;
         copy.reply = (px_message){0};
-        (void)execute(&copy);
+        (void)execute(&copy, kind);
         px_free(&copy.reply.text);
         l->server = copy.server;
     }
@@ -338,8 +354,7 @@ static void *serve(void *argument) {
     visit *l = argument;
     px_proxy *proxy = l->proxy;
     while (!atomic_load(&proxy->over) && px_read(l->client, &l->request, true, px_now() + 60 * PX_SECOND)) {
-        px_kind kind = px_etcd_kind(l->request.text.data, l->request.text.data + l->request.head,
-                                    l->request.size - l->request.head);
+        px_kind kind = proxy->store->kind(l->request.text.data, l->request.text.data + l->request.head);
         if (kind == PX_WATCH) {
             px_serve_stream(proxy, l->client, &l->request);
             break;
@@ -398,10 +413,11 @@ static void *listen_on(void *argument) {
     return NULL;
 }
 
-bool px_start(px_proxy *proxy, int server_port, int other_port, uint64_t seed) {
+bool px_start(px_proxy *proxy, const px_store *store, int server_port, int other_port, uint64_t seed) {
     struct sockaddr_in at = {.sin_family = AF_INET};
     socklen_t size = sizeof at;
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    proxy->store = store;
     proxy->server_port = server_port;
     proxy->other_port = other_port;
     proxy->seed = seed;

@@ -30,6 +30,7 @@ typedef enum px_kind {
     PX_WRITE,
     PX_READ,
     PX_WATCH,
+    PX_BLOCK, /* a read that the server answers when something has changed */
     PX_ELSE,
     PX_KINDS
 } px_kind;
@@ -68,12 +69,28 @@ typedef enum px_fault {
     PX_FAULTS
 } px_fault;
 
+/* What is peculiar to one kind of server. */
+typedef struct px_message px_message;
+typedef struct px_store {
+    const char *name, *scheme, *lock_delay; /* lock_delay: a setting, or NULL */
+    int64_t ttl_ms;
+    bool tells_cluster; /* its answers say which cluster they come from: those of another one can be told */
+    px_kind (*kind)(const char *head, const char *body);
+    /* How many keys locks have left on the server (`sessions`: and sessions); -1: no answer. `shown`: for people. */
+    int (*keys)(int port, bool sessions, px_message *shown);
+    int (*sessions)(int port);
+} px_store;
+
+extern const px_store *const px_stores[]; /* NULL ends */
+extern const px_store px_etcd, px_consul;
+
 const char *px_kind_name(px_kind kind);
 const char *px_fault_name(px_fault fault);
 
 #define PX_OFFSETS 2048
 
 typedef struct px_proxy {
+    const px_store *store;
     int listener, port;
     int server_port, other_port;
     uint64_t seed;
@@ -92,7 +109,7 @@ typedef struct px_proxy {
 } px_proxy;
 
 /* Listens on a free loopback port. False: could not. */
-bool px_start(px_proxy *proxy, int server_port, int other_port, uint64_t seed);
+bool px_start(px_proxy *proxy, const px_store *store, int server_port, int other_port, uint64_t seed);
 void px_stop(px_proxy *proxy);
 
 /* ---- shared between the proxy's files -------------------------------------------------------------------------------- */
@@ -104,7 +121,6 @@ uint64_t px_draw(px_proxy *proxy);
 px_fault px_choose(px_proxy *proxy, px_kind kind, uint64_t draw);
 void px_count(px_proxy *proxy, px_fault fault, px_kind kind);
 const char *px_status_line(px_fault fault, uint64_t draw);
-px_kind px_etcd_kind(const char *head, const char *body, size_t body_size);
 
 typedef struct px_text {
     char *data;
@@ -115,11 +131,11 @@ bool px_add(px_text *text, const void *data, size_t size);
 void px_free(px_text *text);
 
 /* One HTTP message: `size` bytes of text from its start, of which `head` are the header. */
-typedef struct px_message {
+struct px_message {
     px_text text;
     size_t head, size;
     bool stream; /* a body without an end in sight: only the header was read */
-} px_message;
+};
 
 /* Reads one message; what was read beyond it stays for the next. False: the connection ended. */
 bool px_read(int fd, px_message *message, bool request, int64_t until_ns);
@@ -128,5 +144,9 @@ bool px_send(int fd, const void *data, size_t size);
 int px_connect(int port);
 void px_reset(int fd);
 void px_serve_stream(px_proxy *proxy, int client, px_message *request);
+
+/* One request to a server itself. True: it was answered with status 200. */
+bool px_ask(int port, const char *method, const char *target, const char *body, px_message *reply);
+int px_occurrences(const char *text, const char *mark);
 
 #endif

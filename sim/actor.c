@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "model.h"
 
 #define PATIENCE_NS (5 * DS_SECOND)
 
@@ -363,7 +364,7 @@ void sim_actor_drill(sim_actor *actor) {
     }
     actor->keeper = false;
     actor->code = -1;
-    acquire(actor, false, 15 * DS_SECOND);
+    acquire(actor, false, sim_of(actor)->model->times.drill_ns);
 }
 
 void sim_actor_init(sim_actor *actor, sim_client *client, unsigned number) {

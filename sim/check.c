@@ -26,6 +26,7 @@ const char *const chk_rule_names[CHK_RULES] = {
 void chk_init(chk *c) {
     memset(c, 0, sizeof *c);
     c->calm_ns = c->restored_ns = CHK_NO_TIME;
+    c->orphan_ns = CHK_ORPHAN_NS;
     for (size_t i = 0; i < CHK_CLIENTS; i++) {
         c->resumed_ns[i] = CHK_NO_TIME;
     }
@@ -70,7 +71,7 @@ chk_entry *chk_entry_of(const chk *c, unsigned lock, int64_t token) {
     return NULL;
 }
 
-int64_t chk_head(const chk *c, unsigned lock) {
+static int64_t first_of(const chk *c, unsigned lock) {
     int64_t head = 0;
     for (size_t i = 0; i < c->entry_count; i++) {
         const chk_entry *entry = &c->entries[i];
@@ -81,14 +82,18 @@ int64_t chk_head(const chk *c, unsigned lock) {
     return head;
 }
 
+int64_t chk_head(const chk *c, unsigned lock) {
+    return c->owners ? c->owner[lock] : first_of(c, lock);
+}
+
 unsigned chk_head_client(const chk *c, unsigned lock) {
     const chk_entry *head = chk_entry_of(c, lock, chk_head(c, lock));
     return head != NULL ? head->client : CHK_CLIENTS;
 }
 
 bool chk_head_revived(const chk *c, unsigned lock) {
-    const chk_entry *head = chk_entry_of(c, lock, chk_head(c, lock));
-    return head != NULL && head->revived;
+    const chk_entry *head = chk_entry_of(c, lock, chk_head(c, lock)), *first = chk_entry_of(c, lock, first_of(c, lock));
+    return (head != NULL && head->revived) || (first != NULL && first->revived);
 }
 
 bool chk_believes(const chk_claim *claim, int64_t now) {
@@ -136,9 +141,9 @@ static void on_enter(chk *c, const chk_event *e) {
         chk_broke(c, CHK_NONSENSE, "entry %lld was made twice", (long long)e->token);
         return;
     }
-    bool revived = e->at_ns == c->restored_ns;
+    bool revived = c->restored_ns != CHK_NO_TIME && e->at_ns - c->restored_ns <= c->copies_ns;
     if (old != NULL) {
-        old->gone = false;
+        old->gone = old->robbed = false;
         old->revived = revived;
         renewable_again(c, old);
         return;
@@ -189,6 +194,39 @@ static void on_gone(chk *c, const chk_event *e) {
     for (size_t i = 0; i < c->claim_count; i++) {
         if (c->claims[i].lock == e->lock && c->claims[i].token == e->token) {
             gone_from(c, e, &c->claims[i]);
+        }
+    }
+}
+
+static void on_robbed(chk *c, const chk_event *e) {
+    chk_entry *entry = chk_entry_of(c, e->lock, e->token);
+    if (entry == NULL || entry->gone) {
+        chk_broke(c, CHK_NONSENSE, "entry %lld is robbed and was not there", (long long)e->token);
+        return;
+    }
+    entry->robbed = true;
+    entry->gone_ns = e->at_ns;
+    chk_event taken = *e;
+    taken.cause = CHK_TAKEN;
+    for (size_t i = 0; i < c->claim_count; i++) {
+        if (c->claims[i].lock == e->lock && c->claims[i].token == e->token) {
+            gone_from(c, &taken, &c->claims[i]);
+        }
+    }
+}
+
+/* To one that was robbed the lock may come back, by a late copy of its own request: then it is right again. */
+static void on_owner(chk *c, const chk_event *e) {
+    chk_entry *entry = chk_entry_of(c, e->lock, e->token);
+    c->owner[e->lock] = e->token;
+    if (entry == NULL || entry->gone || !entry->robbed) {
+        return;
+    }
+    entry->robbed = false;
+    for (size_t i = 0; i < c->claim_count; i++) {
+        if (c->claims[i].lock == e->lock && c->claims[i].token == e->token && chk_believes(&c->claims[i], e->at_ns)) {
+            c->claims[i].exempt_ns = CHK_NO_TIME;
+            c->claims[i].exempt_until_ns = DS_NEVER;
         }
     }
 }
@@ -323,7 +361,7 @@ static void on_tick(chk *c, const chk_event *e) {
         chk_broke(c, CHK_HANG, "call %llu of client %u never ended", (unsigned long long)c->calls[0].number,
                   c->calls[0].client);
     }
-    if (end || (!c->looked && c->calm_ns != CHK_NO_TIME && e->at_ns - c->calm_ns >= CHK_ORPHAN_NS)) {
+    if (end || (!c->looked && c->calm_ns != CHK_NO_TIME && e->at_ns - c->calm_ns >= c->orphan_ns)) {
         check_orphans(c, e->at_ns);
         c->looked = true;
     }
@@ -379,6 +417,12 @@ bool chk_see(chk *c, const chk_event *e) {
         c->restores++;
         c->restored_ns = e->at_ns;
         memset(c->last_token, 0, sizeof c->last_token);
+        break;
+    case CHK_OWNER:
+        on_owner(c, e);
+        break;
+    case CHK_ROBBED:
+        on_robbed(c, e);
         break;
     case CHK_CALM:
         c->calm_ns = e->at_ns;

@@ -11,7 +11,7 @@
 #define CHK_SLACK_NS (100 * DS_MS)     /* how much later than promised a call may end */
 #define CHK_TELL_NS (DS_SECOND)        /* how much later than its end a loss may be announced */
 #define CHK_EXEMPT_NS (20 * DS_SECOND) /* how long a holder may go on after its server took the lock away */
-#define CHK_ORPHAN_NS (20 * DS_SECOND) /* how long an unwanted entry may stay once the faults are over */
+#define CHK_ORPHAN_NS (20 * DS_SECOND) /* how long an unwanted entry may stay once the faults are over, unless said */
 #define CHK_NO_TIME INT64_MIN
 
 typedef enum chk_kind {
@@ -32,9 +32,11 @@ typedef enum chk_kind {
     CHK_FENCE, /* a write with a token reached the fenced store: lock, token */
     CHK_DATA,  /* server: a guarded write was applied for the holder of token: lock, token */
     CHK_RESTORE, /* server: an older state is back; entries made since are gone (told before by CHK_GONE), tokens restart */
-    CHK_CALM, /* no faults from now on, nobody asks for anything any more */
-    CHK_TICK, /* time passes */
-    CHK_END   /* everything has ended */
+    CHK_OWNER, /* server: whose the lock is from now on: lock, token (0: nobody's, or that of somebody without an entry) */
+    CHK_ROBBED, /* server: the lock was taken from its owner, whose entry stays in the queue: lock, token */
+    CHK_CALM,   /* no faults from now on, nobody asks for anything any more */
+    CHK_TICK,   /* time passes */
+    CHK_END     /* everything has ended */
 } chk_kind;
 
 typedef enum chk_cause {
@@ -76,6 +78,7 @@ typedef struct chk_entry {
     int64_t token;
     bool gone;
     bool revived; /* by a restore */
+    bool robbed;  /* since gone_ns */
     chk_cause cause;
     int64_t gone_ns, limit_ns;
 } chk_entry;
@@ -100,6 +103,10 @@ typedef struct chk_call {
 #define CHK_LOCKS 8
 
 typedef struct chk {
+    int64_t orphan_ns; /* how long an unwanted entry may stay once the faults are over */
+    int64_t copies_ns; /* how long after a restore copies of requests from before can make entries nobody knows of */
+    bool owners;       /* who holds is who CHK_OWNER says, not who is first */
+    int64_t owner[CHK_LOCKS];
     chk_entry *entries;
     size_t entry_count, entry_capacity;
     chk_claim *claims;
@@ -126,9 +133,9 @@ void chk_init(chk *c);
 void chk_free(chk *c);
 /* False: a rule is broken (and stays so). */
 bool chk_see(chk *c, const chk_event *event);
-/* The token of the first entry of a lock, 0: there is none. */
+/* The token of the entry that holds a lock (the first one, unless `owners`), 0: there is none. */
 int64_t chk_head(const chk *c, unsigned lock);
 unsigned chk_head_client(const chk *c, unsigned lock); /* who made it */
-bool chk_head_revived(const chk *c, unsigned lock);
+bool chk_head_revived(const chk *c, unsigned lock);    /* or the first one in the queue */
 
 #endif

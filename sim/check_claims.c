@@ -51,8 +51,10 @@ static void check_record(chk *c, chk_claim *claim, int64_t now) {
     } else if (entry->gone && c->restores == 0 && chk_believes(claim, now)) {
         chk_broke(c, CHK_OUTSIDE_RECORD, "client %u believes to hold lock %u with token %lld, which is gone",
                   claim->client, claim->lock, (long long)claim->token);
+    } else if (!entry->gone && chk_head(c, claim->lock) != claim->token && entry->robbed) {
+        claim->exempt_ns = entry->gone_ns;
     } else if (!entry->gone && chk_head(c, claim->lock) != claim->token && c->restores == 0) {
-        chk_broke(c, CHK_OUTSIDE_RECORD, "client %u believes to hold lock %u with token %lld, but %lld is first",
+        chk_broke(c, CHK_OUTSIDE_RECORD, "client %u believes to hold lock %u with token %lld, but %lld holds it",
                   claim->client, claim->lock, (long long)claim->token, (long long)chk_head(c, claim->lock));
     }
 }

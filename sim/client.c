@@ -39,6 +39,9 @@ static ds_engine *make_engine(sim_client *client, const char *id) {
     sim *s = client->s;
     dsync_options options = {.size = sizeof options, .prefix = "dsync", .id = id, .max_value = 65536};
     options.allow_plaintext_credentials = 1;
+    if (s->model->settings != NULL) {
+        options.settings = s->model->settings(s, &options.setting_count);
+    }
     if (s->plan.auth) {
         options.auth_user = "user";
         options.auth_password = "password";
@@ -68,8 +71,12 @@ sim_client *sim_client_new(sim *s) {
     client->host = sim_host_new(s);
     client->host->client = client;
     client->host->ppm = sim_hit(s, SIM_CLOCK_RATE) ? sim_between(s, -50000, 50000) : 0;
-    static const int64_t ttls[] = {2000, 3000, 5000};
-    client->ttl_ms = ttls[sim_random(s) % DS_COUNT(ttls)];
+    const int64_t *ttls = s->model->times.ttls_ms;
+    size_t choices = 0;
+    while (choices < DS_COUNT(s->model->times.ttls_ms) && ttls[choices] > 0) {
+        choices++;
+    }
+    client->ttl_ms = ttls[sim_random(s) % choices];
     (void)snprintf(id, sizeof id, "c%u", client->host->number);
     client->engine = make_engine(client, id);
     sim_note(s, "client %u begins (ttl %lld ms, clock %+lld ppm)", client->host->number, (long long)client->ttl_ms,

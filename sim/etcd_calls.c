@@ -212,6 +212,7 @@ const sim_model_ops sim_model_etcd = {
     .name = "etcd",
     .backend = ds_etcd_backend,
     .auth = true,
+    .times = {.ttls_ms = {2000, 3000, 5000}, .orphan_ns = CHK_ORPHAN_NS, .drill_ns = 15 * DS_SECOND},
     .start = start,
     .stop = stop,
     .ask = em_ask,
@@ -223,4 +224,4 @@ const sim_model_ops sim_model_etcd = {
     .heal = em_heal,
 };
 
-const sim_model_ops *const sim_models[] = {&sim_model_etcd, NULL};
+const sim_model_ops *const sim_models[] = {&sim_model_etcd, &sim_model_consul, NULL};

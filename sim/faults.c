@@ -39,6 +39,7 @@ const char *const sim_fault_names[SIM_FAULTS] = {
     [SIM_PAUSE] = "client stopped",
     [SIM_KILL] = "client killed",
     [SIM_NO_MEMORY] = "allocation failed",
+    [SIM_NATIVE] = "native client",
 };
 
 /* Chances in 100 000, when the kind is in the run at all: of a request, a stream's message, a look, an allocation. */
@@ -50,7 +51,7 @@ static const unsigned usual[SIM_FAULTS] = {
     [SIM_STREAM_BURST] = 10000, [SIM_ISOLATED] = 1000,     [SIM_LEADER_CHANGE] = 1000, [SIM_EARLY_LOSS] = 1500,
     [SIM_DELETED] = 1500,       [SIM_COMPACTION] = 3000,   [SIM_TOKEN_EXPIRY] = 1500,  [SIM_RESTORE] = 600,
     [SIM_CLOCK_RATE] = 100000,  [SIM_CLOCK_JUMP] = 1000,   [SIM_CALENDAR] = 5000,      [SIM_CUT_OFF] = 1500,
-    [SIM_PAUSE] = 1500,         [SIM_KILL] = 700,          [SIM_NO_MEMORY] = 60,
+    [SIM_PAUSE] = 1500,         [SIM_KILL] = 700,          [SIM_NO_MEMORY] = 60,       [SIM_NATIVE] = 3000,
 };
 
 /* Kinds that few runs have: they end much at once, and would hide the others. */
@@ -60,7 +61,8 @@ static bool rare(int fault) {
 
 void sim_plan_make(sim *s) {
     unsigned mood = (unsigned)(sim_random(s) % 8); /* 0: a good day; 7: nearly everything at once */
-    for (int i = 0; i < SIM_FAULTS; i++) {
+    int kinds = s->model->natives ? SIM_FAULTS : SIM_NATIVE;
+    for (int i = 0; i < kinds; i++) {
         bool in = i == SIM_CLOCK_RATE || sim_random(s) % (rare(i) ? 24 : 8) < mood;
         unsigned scale = (unsigned)sim_between(s, 20, 200);
         s->plan.rate[i] = in ? usual[i] * scale / 100 : 0;
@@ -82,7 +84,7 @@ bool sim_hit(sim *s, sim_fault fault) {
 static void look(sim *s, void *argument) {
     (void)argument;
     static const sim_fault servers[] = {SIM_ISOLATED,   SIM_LEADER_CHANGE, SIM_EARLY_LOSS, SIM_DELETED,
-                                        SIM_COMPACTION, SIM_TOKEN_EXPIRY,  SIM_RESTORE};
+                                        SIM_COMPACTION, SIM_TOKEN_EXPIRY,  SIM_RESTORE,    SIM_NATIVE};
     if (s->calm) {
         return;
     }

@@ -42,6 +42,7 @@ typedef enum sim_fault {
     SIM_PAUSE,
     SIM_KILL,
     SIM_NO_MEMORY,
+    SIM_NATIVE, /* another program takes a lock, and gives it back or dies */
     SIM_FAULTS
 } sim_fault;
 

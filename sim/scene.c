@@ -9,7 +9,7 @@
 #include "model.h"
 
 #define TICK_NS (250 * DS_MS)
-#define DRILL_NS (17 * DS_SECOND)
+#define DRILL_SLACK_NS (2 * DS_SECOND)
 
 static const char *const paths[SIM_LOCKS] = {"dsync/lock/L0", "dsync/lock/L1", "dsync/leader/default/E2"};
 
@@ -132,12 +132,13 @@ static bool play_on(sim *s) {
     s->model->heal(s->servers);
     each_client(s, rest);
     (void)sim_see(s, &(chk_event){.kind = CHK_CALM, .at_ns = s->now_ns});
-    if (!sim_run(s, s->now_ns + CHK_ORPHAN_NS + DS_SECOND, step)) {
+    if (!sim_run(s, s->now_ns + s->check.orphan_ns + DS_SECOND, step)) {
         return false;
     }
     sim_note(s, "== drill");
     each_client(s, drill);
-    if (!sim_run(s, s->now_ns + DRILL_NS, step) || !check_drill(s)) {
+    if (!sim_run(s, s->now_ns + s->model->times.drill_ns + s->model->times.blind_ns + DRILL_SLACK_NS, step) ||
+        !check_drill(s)) {
         return false;
     }
     sim_note(s, "== the end");

@@ -54,12 +54,15 @@ static void reach_server(sim *s, void *argument) {
     if (p->opening != NULL) {
         ds_buf body = DS_BUF_EMPTY;
         int status = 503;
-        sim_question question = sim_question_of(p->opening);
+        sim_extra extra = {DS_BUF_EMPTY, 0};
+        sim_question question = sim_question_of(p->opening, &extra);
         stream->open = s->model->open(s->servers, stream, &question, &status, &body);
         stream->refs += stream->open ? 1 : 0;
         if (!stream->open) {
-            sim_send_answer(p->opening, sim_latency(s), DS_HTTP_ANSWERED, status, body.data, body.size);
+            sim_send_answer(p->opening, sim_latency(s),
+                            &(sim_hearing){DS_HTTP_ANSWERED, status, extra.headers.data, body.data, body.size});
         }
+        ds_buf_free(&extra.headers);
         ds_buf_free(&body);
     }
     if (p->bytes == NULL) {
@@ -81,7 +84,7 @@ static void reach_client(sim *s, void *argument) {
         return;
     }
     if (http != NULL && p->bytes == NULL) {
-        sim_http_finish(http, p->reset ? DS_HTTP_UNKNOWN : DS_HTTP_ANSWERED, 200, "", 0);
+        sim_http_finish(http, &(sim_hearing){p->reset ? DS_HTTP_UNKNOWN : DS_HTTP_ANSWERED, 200, NULL, "", 0});
     } else if (http != NULL) {
         (void)sim_memory_client(true);
         http->sink->on_data(http->sink, p->bytes, p->size);

@@ -1,19 +1,17 @@
 /* transport.c: requests on their way, and what happens to them there. The servers' side of it is the model's. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "transport_parts.h"
 
 #define LATE_MAX_NS (10 * DS_SECOND)
 
-/* What a client hears of a request. */
+/* What a client hears of a request, on its way. */
 typedef struct answer {
     sim_host *host;
     uint64_t http;
-    ds_http_fate fate;
-    int status;
-    char *body;
-    size_t body_size;
+    sim_hearing heard;
 } answer;
 
 /* ---- small things -------------------------------------------------------------------------------------------------------- */
@@ -55,26 +53,48 @@ static void forget(ds_http *http) {
     (void)sim_alloc(http, 0);
 }
 
-void sim_http_finish(ds_http *http, ds_http_fate fate, int status, const char *body, size_t size) {
-    static const char *const nothing[DS_HTTP_HEADERS_MAX];
+/* The values of the wanted headers, cut out of a copy of the lines. */
+static void pick_headers(const ds_http *http, char *lines, const char **values) {
+    char *end;
+    for (char *line = lines; line != NULL && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        char *colon = strstr(line, ": ");
+        *end = '\0';
+        for (size_t i = 0; colon != NULL && http->want_headers[i] != NULL; i++) {
+            size_t length = strlen(http->want_headers[i]);
+            if (length == (size_t)(colon - line) && strncasecmp(line, http->want_headers[i], length) == 0) {
+                values[i] = colon + 2;
+            }
+        }
+    }
+}
+
+void sim_http_finish(ds_http *http, const sim_hearing *heard) {
+    const char *values[DS_HTTP_HEADERS_MAX] = {NULL};
+    char *lines = heard->headers != NULL ? sim_copied(heard->headers, strlen(heard->headers)) : NULL;
     ds_http_sink *sink = http->sink;
-    ds_http_result result = {.fate = fate, .status = status, .resent = http->resent, .body = size > 0 ? body : NULL};
-    result.body_size = size;
-    result.header_values = nothing;
-    result.message = fate == DS_HTTP_ANSWERED   ? ""
-                     : fate == DS_HTTP_NOT_SENT ? "connection refused"
-                                                : "no complete answer";
+    ds_http_result result = {.fate = heard->fate, .status = heard->status, .resent = http->resent};
+    result.body = heard->size > 0 ? heard->body : NULL;
+    result.body_size = heard->size;
+    pick_headers(http, lines, values);
+    result.header_values = values;
+    result.message = heard->fate == DS_HTTP_ANSWERED   ? ""
+                     : heard->fate == DS_HTTP_NOT_SENT ? "connection refused"
+                                                       : "no complete answer";
+    sim_note(http->host->s, "client %u hears %s %d %.*s", http->host->number, result.message, heard->status,
+             (int)(heard->size < 200 ? heard->size : 200), heard->body);
     forget(http);
     (void)sim_memory_client(true);
     sink->on_done(sink, &result);
     (void)sim_memory_client(false);
+    (void)sim_alloc(lines, 0);
 }
 
 /* ---- answers --------------------------------------------------------------------------------------------------------------- */
 
 static void drop_answer(void *argument) {
     answer *a = argument;
-    (void)sim_alloc(a->body, 0);
+    (void)sim_alloc((char *)a->heard.headers, 0);
+    (void)sim_alloc((char *)a->heard.body, 0);
     (void)sim_alloc(a, 0);
 }
 
@@ -82,19 +102,20 @@ static void deliver_answer(sim *s, void *argument) {
     answer *a = argument;
     ds_http *http = sim_http_find(a->host, a->http);
     if (http != NULL && !sim_is_cut(s, a->host)) {
-        sim_http_finish(http, a->fate, a->status, a->body, a->body_size);
+        sim_http_finish(http, &a->heard);
     }
     drop_answer(a);
 }
 
-void sim_send_answer(const sim_packet *p, int64_t delay_ns, ds_http_fate fate, int status, const char *body,
-                     size_t size) {
+void sim_send_answer(const sim_packet *p, int64_t delay_ns, const sim_hearing *heard) {
     answer *a = sim_alloc(NULL, sizeof *a);
-    *a = (answer){p->host, p->http, fate, status, sim_copied(body, size), size};
+    *a = (answer){p->host, p->http, *heard};
+    a->heard.headers = heard->headers != NULL ? sim_copied(heard->headers, strlen(heard->headers)) : NULL;
+    a->heard.body = sim_copied(heard->body, heard->size);
     sim_at(p->s, p->s->now_ns + delay_ns, p->host, deliver_answer, a, drop_answer);
 }
 
-static void spoil(sim_packet *p, ds_buf *body, int status) {
+static void spoil(sim_packet *p, const sim_hearing *true_one) {
     static const char *const nonsense[] = {"",
                                            "<html>Service</html>",
                                            "{}",
@@ -104,61 +125,77 @@ static void spoil(sim_packet *p, ds_buf *body, int status) {
                                            "{\"result\":{}}",
                                            "{\"header\":{\"cluster_id\":1}}",
                                            "\xff\xfe\x01"};
+    sim_hearing heard = *true_one;
     const char *text = nonsense[sim_random(p->s) % DS_COUNT(nonsense)];
-    int64_t delay = p->reply_delay_ns;
     switch (p->fault) {
     case SIM_LOST_REPLY:
-        break;
+        return;
     case SIM_RESET:
-        sim_send_answer(p, delay, DS_HTTP_UNKNOWN, 0, "", 0);
+        heard = (sim_hearing){.fate = DS_HTTP_UNKNOWN, .body = ""};
         break;
     case SIM_ERROR:
-        sim_send_answer(p, delay, DS_HTTP_ANSWERED, 500 + (int)(sim_random(p->s) % 5), text, strlen(text));
+        heard = (sim_hearing){DS_HTTP_ANSWERED, 500 + (int)(sim_random(p->s) % 5), NULL, text, strlen(text)};
         break;
     case SIM_GARBAGE:
-        sim_send_answer(p, delay, DS_HTTP_ANSWERED, 200, text, strlen(text));
+        heard.status = 200;
+        heard.body = text;
+        heard.size = strlen(text);
         break;
-    case SIM_TRUNCATED: {
-        bool noticed = sim_random(p->s) % 2 == 0;
-        sim_send_answer(p, delay, noticed ? DS_HTTP_UNKNOWN : DS_HTTP_ANSWERED, status, body->data,
-                        body->size > 0 ? (size_t)sim_between(p->s, 0, (int64_t)body->size - 1) : 0);
+    case SIM_TRUNCATED:
+        heard.fate = sim_random(p->s) % 2 == 0 ? DS_HTTP_UNKNOWN : DS_HTTP_ANSWERED;
+        heard.size = heard.size > 0 ? (size_t)sim_between(p->s, 0, (int64_t)heard.size - 1) : 0;
         break;
-    }
     default:
-        sim_send_answer(p, delay, DS_HTTP_ANSWERED, status, body->data, body->size);
         break;
     }
+    sim_send_answer(p, p->reply_delay_ns, &heard);
 }
 
 /* ---- requests -------------------------------------------------------------------------------------------------------------- */
 
 void sim_packet_drop(void *argument) {
     sim_packet *p = argument;
+    (void)sim_alloc(p->method, 0);
     (void)sim_alloc(p->target, 0);
     (void)sim_alloc(p->authorization, 0);
     (void)sim_alloc(p->body, 0);
     (void)sim_alloc(p, 0);
 }
 
-sim_question sim_question_of(const sim_packet *p) {
-    return (sim_question){p->member, p->host, p->target, p->authorization, p->body, p->body_size, p->stale};
+sim_question sim_question_of(sim_packet *p, sim_extra *extra) {
+    return (sim_question){p->member, p->host,      p->method, p->target, p->authorization,
+                          p->body,   p->body_size, p->stale,  extra,     p};
+}
+
+void sim_answer_later(sim_packet *p, int status, const ds_buf *headers, const ds_buf *body) {
+    if (!p->silent) {
+        spoil(p, &(sim_hearing){DS_HTTP_ANSWERED, status, headers->data, body->data, body->size});
+    }
+    sim_packet_drop(p);
+}
+
+void sim_answer_never(sim_packet *p) {
+    sim_packet_drop(p);
 }
 
 static void arrive(sim *s, void *argument) {
     sim_packet *p = argument;
     ds_buf body = DS_BUF_EMPTY;
-    sim_question question = sim_question_of(p);
+    sim_extra extra = {DS_BUF_EMPTY, 0};
+    sim_question question = sim_question_of(p, &extra);
     int status = s->model->ask(s->servers, &question, &body);
-    if (!p->silent) {
-        spoil(p, &body, status);
+    if (status != SIM_LATER) {
+        p->reply_delay_ns += extra.delay_ns;
+        sim_answer_later(p, status, &extra.headers, &body);
     }
+    ds_buf_free(&extra.headers);
     ds_buf_free(&body);
-    sim_packet_drop(p);
 }
 
 static sim_packet *copy_packet(const sim_packet *p) {
     sim_packet *copy = sim_alloc(NULL, sizeof *copy);
     *copy = *p;
+    copy->method = sim_copied(p->method, strlen(p->method));
     copy->target = sim_copied(p->target, strlen(p->target));
     copy->authorization = p->authorization != NULL ? sim_copied(p->authorization, strlen(p->authorization)) : NULL;
     copy->body = sim_copied(p->body, p->body_size);
@@ -170,7 +207,7 @@ static void travel(sim_packet *p, int64_t delay_ns) {
 }
 
 void sim_packet_refuse(sim_packet *p, ds_http_fate fate, int status) {
-    sim_send_answer(p, p->reply_delay_ns, fate, status, "", 0);
+    sim_send_answer(p, p->reply_delay_ns, &(sim_hearing){fate, status, NULL, "", 0});
     sim_packet_drop(p);
 }
 
@@ -178,7 +215,7 @@ void sim_packet_refuse(sim_packet *p, ds_http_fate fate, int status) {
 static void leave_unsure(sim_packet *p) {
     ds_buf body = DS_BUF_EMPTY;
     int status = p->s->model->unsure(p->s->servers, &body);
-    sim_send_answer(p, 2 * p->reply_delay_ns, DS_HTTP_ANSWERED, status, body.data, body.size);
+    sim_send_answer(p, 2 * p->reply_delay_ns, &(sim_hearing){DS_HTTP_ANSWERED, status, NULL, body.data, body.size});
     ds_buf_free(&body);
     if (sim_random(p->s) % 2 == 0) {
         sim_packet_drop(p);
@@ -231,7 +268,7 @@ static void transmit(ds_http *http, sim_packet *p, int64_t timeout_ns) {
 
 static void out_of_patience(ds_timer *timer) {
     ds_http *http = DS_CONTAINER_OF(timer, ds_http, patience);
-    sim_http_finish(http, DS_HTTP_UNKNOWN, 0, "", 0);
+    sim_http_finish(http, &(sim_hearing){.fate = DS_HTTP_UNKNOWN, .body = ""});
 }
 
 static sim_packet *make_packet(const ds_http *http, const ds_http_request *request) {
@@ -243,6 +280,7 @@ static sim_packet *make_packet(const ds_http *http, const ds_http_request *reque
     p->fault = SIM_FAULTS;
     /* "http://10.0.0.<member + 1>:2379" */
     p->member = (size_t)(request->endpoint->origin[14] - '1') % SIM_MEMBERS;
+    p->method = sim_copied(request->method, strlen(request->method));
     p->target = sim_copied(request->target, strlen(request->target));
     for (size_t i = 0; request->headers[i] != NULL; i++) {
         if (strncmp(request->headers[i], "Authorization: ", 15) == 0) {
@@ -265,6 +303,7 @@ ds_http *sim_http_start(ds_world *world, const ds_http_request *request, ds_http
     http->number = ++host->s->numbers;
     http->sink = sink;
     http->patience.fire = out_of_patience;
+    memcpy(http->want_headers, request->want_headers, sizeof http->want_headers);
     ds_list_append(&host->requests, &http->node);
     host->s->counts->requests++;
     if (request->timeout_ns != DS_NEVER) {

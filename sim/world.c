@@ -415,6 +415,9 @@ sim *sim_new(uint64_t seed, const sim_model_ops *model, sim_counts *counts, bool
     s->counts = counts;
     s->trace = trace;
     chk_init(&s->check);
+    s->check.orphan_ns = model->times.orphan_ns;
+    s->check.copies_ns = model->times.copies_ns;
+    s->check.owners = model->owners;
     sim_memory_begin(s);
     sim_plan_make(s);
     s->servers = model->start(s);

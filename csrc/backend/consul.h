@@ -122,6 +122,8 @@ struct ds_consul_call {
     ds_consul_kind deferred_kind;
     void (*left)(ds_consul_call *call, ds_place place); /* leave: the entry is off the server */
     bool resent;
+    bool changed; /* a transaction of this call has changed something */
+    bool doubted; /* an earlier request to take the lock may still be on its way */
     ds_task task; /* for failures found before anything was sent */
     ds_class late;
     dsync_error error;

@@ -86,10 +86,16 @@ static void run_late(ds_task *task) {
     ds_consul_finish(call, &reply);
 }
 
+/* What was not executed is this request; one before it was. */
+static bool is_half_done(const ds_consul_call *call, ds_class outcome) {
+    return call->changed && (outcome == DS_NOT_EXECUTED || outcome == DS_REFUSED);
+}
+
 static void answered(ds_consul_exchange *exchange, const ds_consul_result *result) {
     ds_consul_call *call = DS_CONTAINER_OF(exchange, ds_consul_call, exchange);
     call->resent = call->resent || result->resent;
     if (result->outcome == DS_OK) {
+        call->changed = call->changed || (exchange->kind == DS_CONSUL_TXN && result->answer->failed == 0);
         call->next(call, result->answer);
         return;
     }
@@ -98,6 +104,10 @@ static void answered(ds_consul_exchange *exchange, const ds_consul_result *resul
         reply.outcome = result->outcome == DS_AMBIGUOUS ? DS_NOT_EXECUTED : result->outcome;
     } else if (call->failed != NULL && call->failed(call, result)) {
         return;
+    }
+    if (is_half_done(call, result->outcome)) {
+        reply.outcome = DS_AMBIGUOUS;
+        reply.code = DSYNC_OK;
     }
     ds_consul_finish(call, &reply);
 }
@@ -139,7 +149,7 @@ static void reset_call(ds_consul_call *call, ds_call *owner) {
     call->next = NULL;
     call->failed = NULL;
     call->deferred = NULL;
-    call->resent = call->only_try = false;
+    call->resent = call->changed = call->only_try = false;
     call->token = call->other_token = call->modified = call->revision = 0;
     call->epoch = 0;
     call->rounds = 0;

@@ -110,10 +110,17 @@ static void clear_away(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_TXN, on_cleared);
 }
 
+/* Or was it removed, and a late copy of the request that made it has made it again? That is not what we hold. */
+static bool is_gone(const ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    bool made_anew = own != NULL && call->token > 0 && own->created != call->token;
+    return answer->failed == 0 ? made_anew : ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2);
+}
+
 static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_lost(call);
-    } else if (ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2)) {
+    } else if (is_gone(call, answer)) {
         ds_consul_finish_place(call, DS_PLACE_GONE);
     } else if (ds_consul_failed(answer, 1)) {
         ds_consul_finish_gone(call);
@@ -153,7 +160,7 @@ static const char *still_ahead(ds_consul_place *place, const ds_consul_answer *a
 static void not_taken(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     if (place != NULL) {
-        place->doubt = place->doubt && call->resent;
+        place->doubt = call->doubted || call->resent;
     }
     if (answer->delayed != 0) {
         finish_delayed(call, DS_PLACE_DELAYED);
@@ -204,6 +211,7 @@ static void take(ds_consul_call *call) {
         ds_consul_if_absent(txn, place->ahead[i]);
     }
     ds_consul_add_take(call, txn);
+    call->doubted = place->doubt;
     place->doubt = true;
     ds_consul_step(call, DS_CONSUL_TXN, on_taken);
 }

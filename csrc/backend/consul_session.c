@@ -159,9 +159,21 @@ void ds_consul_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
 
 /* ---- renew: then ask whether it still has its key ----------------------------------------------------------------- */
 
+/* The epoch's key only ever moves forward: if it has not, an older state was restored, to which copies of old requests
+ * may belong. */
+static bool is_older(const ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *key = ds_consul_find(answer, call->session.data);
+    return call->consul->settings.consistent && key != NULL && key->modified < call->floor;
+}
+
 static void on_confirmed(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed != 0) {
         ds_consul_finish_lost(call);
+        return;
+    }
+    if (is_older(call, answer)) {
+        ds_reply reply = {.outcome = DS_RESET, .message = "Consul's state is older than what it had shown before"};
+        ds_consul_finish(call, &reply);
         return;
     }
     ds_reply reply = {.outcome = DS_OK, .place = DS_PLACE_DONE, .ttl_ms = call->modified};
@@ -179,6 +191,8 @@ void ds_consul_renew(ds_backend *backend, ds_call *owner, const ds_lease *lease)
     if (call == NULL || ds_consul_no_memory(call)) {
         return;
     }
+    const ds_consul_lease *impl = lease->impl;
     call->modified = lease->ttl_ms;
+    call->floor = impl != NULL ? impl->modified : 0;
     ds_consul_step(call, DS_CONSUL_RENEW, on_renewed);
 }

@@ -7,7 +7,7 @@ packages_build="make gcc libc6-dev pkg-config|pkgconf libcurl4-openssl-dev libcj
 packages_test="$packages_build
   lua5.1 liblua5.1-0-dev lua5.3 liblua5.3-dev luajit2|luajit libluajit2-5.1-dev|libluajit-5.1-dev
   lua-busted lua-check lua-socket lua-cqueues lua-luv lua-copas nginx-light|nginx libnginx-mod-http-lua
-  luarocks clang-format clang-tidy openssl ca-certificates python3 groff-base
+  luarocks clang-format clang-tidy openssl ca-certificates python3 groff-base iproute2 iptables
   libzookeeper-st-dev zookeeper python3-kazoo"
 
 _package_installed() {

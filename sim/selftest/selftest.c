@@ -17,6 +17,7 @@ typedef struct history {
     size_t count;
     uint64_t random;
     uint64_t number;
+    bool owners; /* as of a server where being first is not yet holding */
 } history;
 
 static uint64_t next_random(history *h) {
@@ -70,6 +71,19 @@ static void add_call(history *h, const turn *t) {
     add(h, done);
 }
 
+/* From just before it believes until its entry goes; or until somebody takes it from the entry, which goes later. */
+static void add_owner(history *h, const turn *t, chk_event *gone) {
+    chk_event nobody = of(t, CHK_OWNER, t->left + 1);
+    nobody.token = 0;
+    add(h, of(t, CHK_OWNER, t->begun - DS_MS));
+    add(h, nobody);
+    if (t->how == TAKEN && next_random(h) % 2) {
+        add(h, of(t, CHK_ROBBED, t->left));
+        gone->at_ns = t->ended + 100 * DS_MS;
+        gone->cause = CHK_LEFT;
+    }
+}
+
 static void add_end(history *h, const turn *t) {
     chk_event gone = of(t, CHK_GONE, t->left);
     if (t->how == RELEASED) {
@@ -79,6 +93,9 @@ static void add_end(history *h, const turn *t) {
         gone.cause = t->how == EXPIRED ? CHK_EXPIRED : CHK_TAKEN;
         add(h, of(t, CHK_LOSE, t->ended));
         add(h, of(t, CHK_TOLD, t->ended + 1000));
+    }
+    if (h->owners) {
+        add_owner(h, t, &gone);
     }
     add(h, gone);
 }
@@ -121,6 +138,7 @@ static void make(history *h, uint64_t seed) {
     h->count = 0;
     h->random = seed;
     h->number = 0;
+    h->owners = seed % 2 == 0;
     for (unsigned lock = 0; lock < LOCKS; lock++) {
         make_lock(h, lock);
     }
@@ -321,18 +339,30 @@ static bool write_stale(history *h) {
     return true;
 }
 
+static bool own_something_else(history *h) {
+    for (size_t i = 0; i < h->count; i++) {
+        if (h->events[i].kind == CHK_OWNER && h->events[i].token != 0 && next_random(h) % 3 == 0) {
+            h->events[i].token += 1000;
+            return true;
+        }
+    }
+    return false;
+}
+
 typedef bool corrupt_fn(history *h);
-static corrupt_fn *const corruptions[] = {
-    lose_announcement,  announce_twice, announce_release, keep_believing, believe_too_long, revive,      leave_orphan,
-    hold_without_entry, jump_queue,     repeat_token,     end_late,       never_end,        write_stale, share};
-static const char *const names[] = {"lose_announcement", "announce_twice", "announce_release", "keep_believing",
-                                    "believe_too_long",  "revive",         "leave_orphan",     "hold_without_entry",
-                                    "jump_queue",        "repeat_token",   "end_late",         "never_end",
-                                    "write_stale",       "share"};
+static corrupt_fn *const corruptions[] = {lose_announcement, announce_twice, announce_release,  keep_believing,
+                                          believe_too_long,  revive,         leave_orphan,      hold_without_entry,
+                                          jump_queue,        repeat_token,   end_late,          never_end,
+                                          write_stale,       share,          own_something_else};
+static const char *const names[] = {"lose_announcement", "announce_twice", "announce_release",  "keep_believing",
+                                    "believe_too_long",  "revive",         "leave_orphan",      "hold_without_entry",
+                                    "jump_queue",        "repeat_token",   "end_late",          "never_end",
+                                    "write_stale",       "share",          "own_something_else"};
 
 static bool judge(const history *h, chk_rule *rule, char *why, size_t size) {
     chk c;
     chk_init(&c);
+    c.owners = h->owners;
     for (size_t i = 0; i < h->count && chk_see(&c, &h->events[i]); i++) {
     }
     *rule = c.broken;

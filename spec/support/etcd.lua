@@ -8,62 +8,31 @@
 -- Ends with the Lua process at the latest. Knows nothing about dsync but the names of its tls and auth options.
 
 local certs = require "spec.support.certs"
+local nodes = require "spec.support.nodes"
 local rig = require "spec.support.rig"
 
 local etcd = {}
 
 local server = {} -- methods of what etcd.start returns
 server.__index = server
+nodes.inherit(server)
 
 local READY = "serving client traffic" -- the last line of a start, secured or not; the port is open by then
 
--- ---- programs -------------------------------------------------------------------------------------------------------
-
-local function cache()
-  local base = os.getenv "XDG_CACHE_HOME"
-  if not base or base == "" then base = (os.getenv "HOME" or "/tmp") .. "/.cache" end
-  return base .. "/dsync"
-end
-
-local found = {}
-
-local function version_of(program)
-  local file = io.open(program, "rb")
-  if not file then return nil end
-  file:close()
-  local code, out = rig.run { program, "--version" }
-  return code == 0 and out:match "etcd Version: (%d+%.%d+)" or nil
-end
-
 -- The folder that holds etcd and etcdctl of this version ("3.4", "3.5"); nil when there is none on this machine.
 function etcd.find(version)
-  if found[version] == nil then
-    found[version] = false
-    for _, folder in ipairs { cache() .. "/etcd-" .. version .. "/usr/bin", "/usr/bin", "/usr/local/bin" } do
-      if version_of(folder .. "/etcd") == version then
-        found[version] = folder
-        break
-      end
-    end
-  end
-  return found[version] or nil
+  return nodes.find("etcd", version, "etcd Version: (%d+%.%d+)")
 end
 
 -- ---- starting -------------------------------------------------------------------------------------------------------
 
-local function list_of(count, make)
-  local list = {}
-  for i = 1, count do list[i] = make(i) end
-  return list
-end
-
-local function argv_of(self, i)
+function server:argv(i)
   local node, settings = self.nodes[i], self.settings
   local argv = {
     self.bin .. "/etcd", "--name", "n" .. i, "--data-dir", node.data, "--logger", "zap", "--log-outputs", "stderr",
     "--listen-client-urls", node.client, "--advertise-client-urls", node.client, "--listen-peer-urls", node.peer,
     "--initial-advertise-peer-urls", node.peer, "--initial-cluster-token", self.token, "--initial-cluster",
-    table.concat(list_of(#self.nodes, function(n) return ("n%d=%s"):format(n, self.nodes[n].peer) end), ","),
+    table.concat(nodes.list_of(#self.nodes, function(n) return ("n%d=%s"):format(n, self.nodes[n].peer) end), ","),
   }
   local function add(...)
     for _, value in ipairs { ... } do argv[#argv + 1] = tostring(value) end
@@ -79,12 +48,7 @@ local function argv_of(self, i)
   return argv
 end
 
-local function launch(self, i)
-  local node = self.nodes[i]
-  node.process = rig.start(argv_of(self, i), { merge = true, log = node.log })
-end
-
-local function await(self, i, timeout)
+function server:await(i, timeout)
   local line, why, said = self.nodes[i].process:expect(READY, timeout or 30)
   if line then return true end
   return nil, ("etcd %s did not start (%s):\n%s"):format(self.version, why, said)
@@ -95,7 +59,7 @@ local function lay_out(self)
   local ports = rig.ports(2 * count)
   local folder = rig.tempdir(true)
   local scheme = self.settings.tls and "https" or "http"
-  self.nodes = list_of(count, function(i)
+  self.nodes = nodes.list_of(count, function(i)
     return {
       client = ("%s://127.0.0.1:%d"):format(scheme, ports[i]), peer = "http://127.0.0.1:" .. ports[count + i],
       endpoint = "127.0.0.1:" .. ports[i], port = ports[i],
@@ -103,7 +67,7 @@ local function lay_out(self)
     }
   end)
   self.token = folder
-  self.endpoints = list_of(count, function(i) return self.nodes[i].endpoint end)
+  self.endpoints = nodes.list_of(count, function(i) return self.nodes[i].endpoint end)
   self.url = (self.settings.tls and "etcds://" or "etcd://") .. table.concat(self.endpoints, ",")
   self.http = self.nodes[1].client
 end
@@ -111,15 +75,7 @@ end
 -- One try; a port may have been taken meanwhile, hence the caller's second one.
 local function try(self)
   lay_out(self)
-  for i = 1, #self.nodes do launch(self, i) end
-  for i = 1, #self.nodes do
-    local ok, why = await(self, i)
-    if not ok then
-      self:stop()
-      return nil, why
-    end
-  end
-  return true
+  return self:launch_all()
 end
 
 -- root may do everything; the user dsync (password secret) may use the keys below settings.auth_prefixes, by default
@@ -173,7 +129,7 @@ end
 local function ctl_argv(self, args, options)
   local argv = { self.bin .. "/etcdctl", "--endpoints",
     options.node and self.nodes[options.node].client
-      or table.concat(list_of(#self.nodes, function(i) return self.nodes[i].client end), ",") }
+      or table.concat(nodes.list_of(#self.nodes, function(i) return self.nodes[i].client end), ",") }
   if self.settings.tls then
     argv[#argv + 1] = "--cacert"
     argv[#argv + 1] = self.certs.ca
@@ -208,50 +164,6 @@ function server:etcdctl_start(args, options)
   return rig.start(ctl_argv(self, args, options or {}), { merge = true, env = ctl_env })
 end
 
-function server:pid(node)
-  return self.nodes[node or 1].process.pid
-end
-
-local function chosen(self, node)
-  local list = {}
-  for i = 1, #self.nodes do
-    if not node or node == i then list[#list + 1] = self.nodes[i] end
-  end
-  return list
-end
-
--- Without `node`: every member.
-function server:pause(node)
-  for _, n in ipairs(chosen(self, node)) do n.process:signal "STOP" end
-end
-
-function server:resume(node)
-  for _, n in ipairs(chosen(self, node)) do n.process:signal "CONT" end
-end
-
--- Kills (signal "KILL" by default) and waits for the end.
-function server:kill(signal, node)
-  for _, n in ipairs(chosen(self, node)) do n.process:signal(signal or "KILL") end
-  for _, n in ipairs(chosen(self, node)) do
-    n.process:wait(10)
-    n.process:stop(0)
-  end
-end
-
--- Starts killed members again on their old data and waits (options.wait = false: does not) until they serve.
-function server:restart(node, options)
-  for i = 1, #self.nodes do
-    if not node or node == i then
-      if self.nodes[i].process:alive() then self:kill("TERM", i) end
-      launch(self, i)
-    end
-  end
-  if options and options.wait == false then return end
-  for i = 1, #self.nodes do
-    if not node or node == i then assert(await(self, i)) end
-  end
-end
-
 local function leading(self, i)
   local out = self:etcdctl({ "endpoint", "status", "-w", "json" }, { node = i, timeout = 2 })
   local leader, member = (out or ""):match '"leader":(%d+)', (out or ""):match '"member_id":(%d+)'
@@ -267,17 +179,6 @@ function server:leader(timeout)
     end
   until os.time() >= limit
   return nil
-end
-
--- Log of a member, for failure messages.
-function server:log(node)
-  return rig.read(self.nodes[node or 1].log) or ""
-end
-
-function server:stop()
-  for _, node in ipairs(self.nodes or {}) do
-    if node.process then node.process:stop(2) end
-  end
 end
 
 return etcd

@@ -36,9 +36,8 @@ function suite.use(to, options)
   -- A memory store is shared by everybody in the process who opens its name.
   if url == "" or url == "memory:" then url = "memory:suite-" .. random_hex(4) end
   suite.url = url
-  suite.backend = url:match "^(%a+):"
-  if suite.backend == "etcds" then suite.backend = "etcd" end
-  if suite.backend == "consuls" then suite.backend = "consul" end
+  local scheme = url:match "^%a+"
+  suite.backend = ({ etcds = "etcd", consuls = "consul" })[scheme] or scheme
   suite.short_ttl = SHORTEST[suite.backend] or 2
 end
 

@@ -3,7 +3,7 @@ local rig = require "spec.support.rig"
 
 local child = {}
 
-local function environment(env)
+function child.environment(env)
   local all = { LUA_PATH = package.path, LUA_CPATH = package.cpath }
   for name, value in pairs(env or {}) do all[name] = value end
   return all
@@ -13,7 +13,7 @@ end
 function child.run(code, env, ...)
   local path = rig.tempdir() .. "/program.lua"
   rig.write(path, code)
-  local status, out, err = rig.run({ rig.interpreter(), path, ... }, { env = environment(env), timeout = 60 })
+  local status, out, err = rig.run({ rig.interpreter(), path, ... }, { env = child.environment(env), timeout = 60 })
   return out, status, err
 end
 
@@ -28,7 +28,7 @@ end
 function child.start(code, env, ...)
   local path = rig.tempdir() .. "/program.lua"
   rig.write(path, 'io.stdout:setvbuf "line"\n' .. code)
-  return rig.start({ rig.interpreter(), path, ... }, { env = environment(env), merge = true })
+  return rig.start({ rig.interpreter(), path, ... }, { env = child.environment(env), merge = true })
 end
 
 return child
