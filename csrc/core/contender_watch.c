@@ -121,45 +121,6 @@ void ds_waiter_gone(ds_waiter *waiter) {
     ds_entry_gone(c, "the server no longer has the entry", EXPLANATION_NS);
 }
 
-static void on_own(ds_watch *watch, const ds_watch_event *event) {
-    ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, own);
-    if (event->kind == DS_WATCH_DELETED) {
-        bool broken = event->value != NULL && event->value_size > 0 &&
-                      memmem(event->value, event->value_size, DS_BROKEN_MARK, strlen(DS_BROKEN_MARK)) != NULL;
-        if (broken && (c->state == DS_CONTENDER_HELD || c->state == DS_CONTENDER_LOSING)) {
-            ds_contender_lose(c, DSYNC_REASON_BROKEN);
-        } else {
-            ds_entry_gone(c, "entry deleted", 0);
-        }
-    } else if (event->kind == DS_WATCH_ENDED) {
-        c->own_on = false;
-        c->own_ended = true;
-        /* One that never began is left to the next renewal: a server that refuses it is not asked at once again. */
-        if (c->own_ready && ds_entry_has_place(c)) {
-            ds_session_hint(&c->user);
-        }
-    } else if (event->kind == DS_WATCH_READY) {
-        c->own_ready = true;
-        if (c->own_ended && ds_entry_has_place(c)) {
-            ds_entry_check(c);
-        }
-    }
-}
-
-void ds_entry_watch_own(ds_contender *c) {
-    char *key = NULL;
-    if (c->own_on || !ds_entry_backend(c)->ops->entry_key(ds_entry_backend(c), &c->entry, &key)) {
-        return;
-    }
-    /* Once it has ended it begins in the present, because the past may have been compacted, and READY looks for itself. */
-    int64_t since = c->own_ended ? 0 : c->entry.token + 1;
-    ds_watch_spec spec = {.key = key, .deletes_only = true, .since = since, .lease = &c->user.session->lease};
-    c->own_ready = false;
-    c->own.on_event = on_own;
-    c->own_on = ds_entry_backend(c)->ops->watch(ds_entry_backend(c), &c->own, &spec);
-    ds_free(key);
-}
-
 /* ---- acquired_at ---------------------------------------------------------------------------------------------------------- */
 
 static void mark_done(ds_call *call, const ds_reply *reply) {
@@ -192,15 +153,64 @@ static void mark_acquired(ds_contender *c) {
     backend->ops->write(backend, &c->mark_call, &write);
 }
 
+static void mark_once(ds_contender *c) {
+    if (c->state == DS_CONTENDER_HELD && !c->marked) {
+        mark_acquired(c);
+    }
+}
+
+/* ---- the own entry ---------------------------------------------------------------------------------------------------------- */
+
+static void on_own(ds_watch *watch, const ds_watch_event *event) {
+    ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, own);
+    if (event->kind == DS_WATCH_DELETED) {
+        bool broken = event->value != NULL && event->value_size > 0 &&
+                      memmem(event->value, event->value_size, DS_BROKEN_MARK, strlen(DS_BROKEN_MARK)) != NULL;
+        if (broken && (c->state == DS_CONTENDER_HELD || c->state == DS_CONTENDER_LOSING)) {
+            ds_contender_lose(c, DSYNC_REASON_BROKEN);
+        } else {
+            ds_entry_gone(c, "entry deleted", 0);
+        }
+    } else if (event->kind == DS_WATCH_ENDED) {
+        c->own_on = false;
+        c->own_ended = true;
+        /* One that never began is left to the next renewal: a server that refuses it is not asked at once again. */
+        if (c->own_ready && ds_entry_has_place(c)) {
+            ds_session_hint(&c->user);
+        }
+    } else if (event->kind == DS_WATCH_READY) {
+        c->own_ready = true;
+        if (c->own_ended && ds_entry_has_place(c)) {
+            ds_entry_check(c);
+        }
+        mark_once(c);
+    }
+}
+
+void ds_entry_watch_own(ds_contender *c) {
+    char *key = NULL;
+    if (c->own_on || !ds_entry_backend(c)->ops->entry_key(ds_entry_backend(c), &c->entry, &key)) {
+        return;
+    }
+    /* Once it has ended it begins in the present, because the past may have been compacted, and READY looks for itself. */
+    int64_t since = c->own_ended ? 0 : c->entry.token + 1;
+    ds_watch_spec spec = {.key = key, .deletes_only = true, .since = since, .lease = &c->user.session->lease};
+    c->own_ready = false;
+    c->own.on_event = on_own;
+    c->own_on = ds_entry_backend(c)->ops->watch(ds_entry_backend(c), &c->own, &spec);
+    ds_free(key);
+}
+
 void ds_entry_hint(ds_session_user *user) {
     ds_contender *c = DS_CONTAINER_OF(user, ds_contender, user);
     if (!ds_entry_has_place(c)) {
         return;
     }
+    bool watched = c->own_on;
     ds_entry_watch_own(c);
-    if (c->state == DS_CONTENDER_HELD && !c->marked) {
-        mark_acquired(c);
-    }
+    if (watched || !c->own_on) {
+        mark_once(c);
+    } /* else once the watch has begun: etcd lets one that begins behind a later write wait for up to 100 ms */
 }
 
 void ds_entry_renewed(ds_contender *c) {

@@ -72,7 +72,6 @@ struct ds_session {
     ds_timer hints_timer;
     ds_watch watch; /* on the session key */
     bool watched;
-    bool watch_ended;     /* once at least */
     char last_error[200]; /* why the last try failed, for people */
     unsigned busy;        /* users are being told: not to be freed now */
 };

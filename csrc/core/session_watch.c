@@ -51,7 +51,6 @@ static void on_watch(ds_watch *watch, const ds_watch_event *event) {
     } else if (event->kind == DS_WATCH_ENDED && ds_session_usable(session)) {
         /* Renewals go on meanwhile, and bring the watch back if this does not. */
         session->watched = false;
-        session->watch_ended = true;
         if (session->hints_timer.index == 0) {
             ds_timer_set(session->engine->world, &session->hints_timer,
                          ds_now(session->engine->world) + WATCH_RETRY_NS);
@@ -65,11 +64,9 @@ void ds_session_watch_key(ds_session *session) {
     if (!backend->ops->session_key(backend, &session->lease, &key)) {
         return;
     }
-    /* Once it has ended it begins in the present, because the past may have been compacted: the next renewal tells
-     * whether the key went in between. */
-    int64_t since = session->watch_ended ? 0 : session->lease.created + 1;
-    ds_watch_spec spec = {
-        .key = key, .deletes_only = true, .keys_only = true, .since = since, .lease = &session->lease};
+    /* In the present, which is instant on every server, and the past may have been compacted. If the key is gone already,
+     * an entry's own watch tells, or else the next renewal. */
+    ds_watch_spec spec = {.key = key, .deletes_only = true, .keys_only = true, .lease = &session->lease};
     session->watch.on_event = on_watch;
     session->watched = backend->ops->watch(backend, &session->watch, &spec);
     ds_free(key);

@@ -265,6 +265,27 @@ TEST(acquired_at_is_written_once_and_not_at_once) {
     CHECK(desk_close(&d));
 }
 
+/* A write between the acquisition and the watch puts the watch into the past, where etcd may let it wait for 100 ms. */
+TEST(acquired_at_waits_for_the_watch_to_begin_but_not_for_ever) {
+    for (int begins = 0; begins < 2; begins++) {
+        desk d;
+        desk_open(&d);
+        d.backend->watch_silent = true;
+        (void)lock_held_new(&d, "A");
+        fw_advance(d.u, 20 * DS_MS);
+        sb_watch *w = sb_watching(d.backend, "e1");
+        REQUIRE(w != NULL);
+        CHECK_EQ_UINT(sb_count(d.backend, SB_WRITE), 0);
+        if (begins) {
+            sb_event(w, &(ds_watch_event){.kind = DS_WATCH_READY});
+        } else {
+            fw_advance(d.u, 6 * DS_SECOND); /* a renewal brings it up again */
+        }
+        CHECK_EQ_UINT(sb_count(d.backend, SB_WRITE), 1);
+        CHECK(desk_close(&d));
+    }
+}
+
 TEST(a_short_hold_costs_no_write) {
     desk d;
     desk_open(&d);

@@ -117,7 +117,7 @@ TEST(watches_its_key_after_a_moment) {
     sb_watch *w = sb_watching(d.backend, "s1");
     REQUIRE(w != NULL);
     CHECK(w->deletes_only && !w->subtree);
-    CHECK_EQ_INT(w->since, desk_session(&d)->lease.created + 1);
+    CHECK_EQ_INT(w->since, 0); /* in the present, which is instant on every server */
     (void)desk_log(&d);
     sb_deleted(w, NULL);
     CHECK_EQ_TEXT(desk_log(&d), "A lost session_lost | close s1"); /* entries and lease may still be there */
