@@ -146,7 +146,8 @@ DSYNC_API void dsync_prepare(const char *url);
  * operations end with DSYNC_CLOSED. DSYNC_OK, or DSYNC_UNKNOWN with "free by ..." when the server did not confirm.
  * Closing twice is harmless. The handle stays valid (and answers DSYNC_CLOSED) until dsync_client_unref. */
 DSYNC_API dsync_code dsync_close(dsync_client *client, int64_t timeout_ms, dsync_error *error);
-/* The same as an operation, for hosts that must not block: it ends with DSYNC_OK or DSYNC_UNKNOWN. */
+/* The same as an operation, for hosts that must not block: it ends with DSYNC_OK or DSYNC_UNKNOWN. NULL with
+ * DSYNC_RESOURCE: there is no memory to say how it ends; the client closes all the same. */
 DSYNC_API dsync_op *dsync_close_start(dsync_client *client, int64_t timeout_ms, dsync_error *error);
 /* The same without waiting: the client's thread finishes within close_timeout_ms. For finalizers. At exit() the library
  * waits for such closings, each within its close_timeout_ms. */

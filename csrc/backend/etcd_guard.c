@@ -55,6 +55,9 @@ void ds_etcd_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease
     size_t ends[DS_WITHDRAW_MAX];
     for (size_t i = 0; i < count; i++) {
         ds_etcd_key_entry(&call->own, entries[i]);
+        if (call->own.failed) {
+            break; /* the next one would forget that */
+        }
         ds_buf_add(&call->value, call->own.data, call->own.size);
         ends[i] = call->value.size;
     }

@@ -385,12 +385,12 @@ dsync_op *dsync_close_start(dsync_client *client, int64_t timeout_ms, dsync_erro
     dsync_op *op = ds_op_new(client, DS_OP_CLOSE, NULL, error);
     if (op != NULL) {
         ds_list_append(&client->closers, &op->node);
-        if (!client->closing) {
-            begin_close(client, timeout_ms < 0 ? client->settings.o.close_timeout_ms : timeout_ms);
-        }
-        if (client->closed) {
-            tell_closers(client);
-        }
+    }
+    if (!client->closing) {
+        begin_close(client, timeout_ms < 0 ? client->settings.o.close_timeout_ms : timeout_ms);
+    }
+    if (client->closed) {
+        tell_closers(client);
     }
     ds_loop_unlock(client->loop);
     return op;
