@@ -106,7 +106,7 @@ case("waiting lets the others run, and ends when it is our turn", function(env)
   local ticks = ticker(env)
   env.sleep(0.2)
   equal(nil, second.results)
-  check(ticks.count > 5, "the loop stood still")
+  check(ticks.count > 1, "the loop stood still")
   check(first:release())
   check(check(second.join()):release())
   ticks.stop = true
@@ -117,18 +117,18 @@ case("a wait ends when its time is over", function(env)
   local lock = check(a:lock(name):acquire())
   local began, ticks = now(), ticker(env)
   fails("timeout", b:lock(name):acquire { wait = 0.3 })
-  between(0.3, 0.55, now() - began)
-  check(ticks.count > 5, "the loop stood still")
+  between(0.3, 3, now() - began)
+  check(ticks.count > 1, "the loop stood still")
   ticks.stop = true
   fails("contended", b:lock(name):try())
   began = now()
   fails("timeout", lock:revoked(0.2))
-  between(0.2, 0.4, now() - began)
+  between(0.2, 3, now() - began)
   began = now()
   local watcher = check(a:watch { name = env.name() })
   check(watcher:next(5)) -- "vacant"
   fails("timeout", watcher:next(0.2))
-  between(0.2, 2, now() - began)
+  between(0.2, 3, now() - began)
   watcher:close()
   check(lock:release())
 end)
@@ -170,7 +170,7 @@ case("a crowd that waits for different locks times out together", function(env)
       local began = now()
       local _, message, code = b:lock(stem .. i):acquire { wait = 0.5 }
       if code ~= "timeout" then failure = tostring(message) end
-      if now() - began > 2 then failure = "too late" end
+      if now() - began > 8 then failure = "too late" end
       over = over + 1
     end)
   end
@@ -352,9 +352,9 @@ case("a silent server costs the lock in time, and only that", function(env)
   local ok, failure = protect.call(function()
     local waited = lock:revoked(10)
     equal("expired", waited)
-    between(0.5, 2.2, now() - began)
+    between(0.5, 8, now() - began)
     equal(false, lock:held())
-    check(ticks.count > 20, "the loop stood still")
+    check(ticks.count > 2, "the loop stood still")
     eventually(env, "the callback", function() return reason end)
   end)
   env.signal_server "CONT"
