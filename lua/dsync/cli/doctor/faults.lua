@@ -84,11 +84,12 @@ local SIGNS = {
   { "no connection within", "unreachable" },
 }
 
---- The fault that a message of the library tells of.
-function faults.of(message, code)
+--- The fault that a message of the library tells of. `anonymous`: we gave no credentials, and some servers let whoever
+--- gives none do little instead of asking for them.
+function faults.of(message, code, anonymous)
   for _, sign in ipairs(SIGNS) do
     if message:find(sign[1]) then
-      return sign[2]
+      return anonymous and sign[2] == "permission" and "auth_missing" or sign[2]
     end
   end
   return code == "config" and "settings" or code == "denied" and "permission" or "other"

@@ -9,10 +9,10 @@ local port = {}
 
 local PATIENCE = 2
 
--- What each kind of server is asked, and how its answer begins or what it contains.
+-- What each kind of server is asked, how its answer begins or what it contains, and what it says without a leader.
 local QUESTIONS = {
   etcd = { path = "/version", sign = '"etcdserver"', product = "etcd" },
-  consul = { path = "/v1/status/leader", sign = '^"', product = "Consul" },
+  consul = { path = "/v1/status/leader", sign = '^"', product = "Consul", leaderless = '^""' },
 }
 
 local DEFAULT_PORTS = { https = "443", http = "80" }
@@ -71,6 +71,8 @@ local function judge_http(endpoint, question, reply)
   elseif not is_it then
     return faults.finding("connect", endpoint, "wrong_protocol",
       "an HTTP server answers (" .. (status or "?") .. "), but it is no " .. question.product), false
+  elseif question.leaderless and body:find(question.leaderless) then
+    return faults.finding("connect", endpoint, "no_leader", "it knows no leader of its cluster"), false
   end
   return faults.fine("connect", endpoint, "listens"), true
 end
