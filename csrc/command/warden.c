@@ -28,7 +28,7 @@ typedef struct order {
 enum { PIPE = 0, TIMER = 1, FIRST_OTHER = 2 };
 
 static int orders = -1; /* the end that is written to */
-static pid_t warden; /* the present one, or the last if that has not been reaped */
+static pid_t warden;    /* the present one, or the last if that has not been reaped */
 
 /* ---- the warden itself ------------------------------------------------------------------------------------------- */
 
