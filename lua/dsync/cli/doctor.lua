@@ -8,7 +8,7 @@ local process = require "dsync.process"
 local say = require "dsync.cli.say"
 local settings = require "dsync.cli.settings"
 
-local ipairs, pairs, tostring = ipairs, pairs, tostring
+local ipairs, pairs, tostring, type = ipairs, pairs, tostring, type
 local format = string.format
 
 local PATIENCE = 2.5
@@ -132,7 +132,7 @@ local function check_endpoint(backend, url, opts, endpoint, report)
   local seconds = ping_times(client)
   report(faults.fine("server", endpoint, tostring(server) .. (seconds
     and format(", answers in %.2f ms (median of %d)", seconds * 1000, PINGS) or "")))
-  check_version(endpoint, tostring(server), report)
+  check_version(endpoint, type(go_on) == "string" and go_on or tostring(server), report)
   return true
 end
 
