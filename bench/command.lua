@@ -1,11 +1,14 @@
--- What `dsync run` costs: until its program's first instruction, against a bare Lua; and whole, against etcdctl lock.
+-- What `dsync run` costs: until its program's first instruction, against a bare Lua; and whole, against etcdctl lock
+-- and consul lock.
 --
 --   eval "$(script/env 5.4)"
 --   lua5.4 bench/command.lua [RUNS]
 --
--- The commands take turns, so that a busy machine is busy for all of them; least and median of RUNS (default 40).
+-- The commands take turns, so that a busy machine is busy for all of them; least and median of RUNS (default 40),
+-- and the ratios of both.
 
 package.path = "./?.lua;" .. package.path
+local consul = require "spec.support.consul"
 local etcd = require "spec.support.etcd"
 local process = require "dsync.process"
 local rig = require "spec.support.rig"
@@ -33,8 +36,8 @@ local function compare(title, list)
   for _, one in ipairs(list) do
     table.sort(one)
     local least, middle = one[1], one[math.ceil(RUNS / 2)]
-    print(("  %-28s least %7.2f ms   median %7.2f ms   ratio %.2f"):format(one.name, least, middle,
-      middle / list[1][math.ceil(RUNS / 2)]))
+    print(("  %-28s least %7.2f ms   median %7.2f ms   ratios %.2f, %.2f"):format(one.name, least, middle,
+      least / list[1][1], middle / list[1][math.ceil(RUNS / 2)]))
   end
 end
 
@@ -56,4 +59,14 @@ for _, version in ipairs { "3.4", "3.5" } do
     })
     server:stop()
   end
+end
+
+local server = consul.start()
+if server then
+  compare("as a whole, Consul " .. server.version, {
+    { name = "consul lock NAME true", line = "exec " .. server.bin .. "/consul lock -shell=false -http-addr="
+      .. server.http .. " name true" },
+    { name = "dsync run NAME true", line = dsync .. server.url .. " name true" },
+  })
+  server:stop()
 end

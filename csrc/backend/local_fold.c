@@ -14,6 +14,7 @@
 #include "../net/thread.h"
 
 #define FRAMES 4000      /* from so many on, or up to twice as many, of a kilobyte each */
+#define FRAMES_FOUND 500 /* from so many on, when the database is opened */
 #define FRAMES_MAX 64000 /* from so many on, nobody writes meanwhile */
 #define PASSES 2         /* before: each leaves less to do */
 
@@ -111,8 +112,12 @@ static int limit_of(const loc_store *store) {
 
 /* ---- when ------------------------------------------------------------------------------------------------------------------ */
 
+/* Whoever opens it alone reads the whole log first. Programs that lock once and end would all do that, a little more each
+ * time; so one that finds it long does not leave it so. */
 void loc_fold(loc_store *store) {
-    if (store->frames < FRAMES) {
+    if (store->fold_at == 0 && store->frames >= FRAMES_FOUND) {
+        store->fold_at = FRAMES_FOUND;
+    } else if (store->frames < FRAMES) {
         store->fold_at = limit_of(store);
     }
     if (store->frames < store->fold_at || store->folding || loc_path_moved(store) || start_folder(store)) {

@@ -1,7 +1,7 @@
 /* prepare.c: loading what a client will need before it is asked for. Opens nothing and reports nothing: dsync_open says
  * what is missing.
  */
-#include "../net/curl_late.h"
+#include "../net/http.h"
 #include "../base/base.h"
 #include "../dsync.h"
 
@@ -11,7 +11,7 @@
 
 static void *load(void *argument) {
     (void)argument;
-    (void)ds_curl_load(NULL);
+    (void)ds_http_load(NULL);
     return NULL;
 }
 

@@ -125,6 +125,7 @@ static const luaL_Reg functions[] = {
     {"take", process_take},
     {"next_signal", process_next_signal},
     {"signal_name", process_name_of},
+    {"prepare", process_prepare},
     {"spawn", process_spawn},
     {"limit", process_limit},
     {"reap", process_reap},

@@ -27,7 +27,8 @@ int process_next_signal(lua_State *L); /* process.next_signal */
 /* ---- warden.c ---- */
 
 /* Starts the warden: a small process that kills `target` (see process_warden_tell) when this process dies, or when the
- * time that it was told has passed. Returns false, with errno set, when none could be started. */
+ * time that it was told has passed. Harmless when there is one. Returns false, with errno set, when none could be
+ * started. */
 bool process_warden_start(void);
 /* Whom it guards (as for kill(): a process, or a group as a negative number) and until when that may live, in
  * nanoseconds of CLOCK_BOOTTIME; 0: without a limit. */
@@ -38,6 +39,7 @@ void process_warden_dismiss(void);
 /* ---- child.c ---- */
 
 int process_spawn(lua_State *L);   /* process.spawn */
+int process_prepare(lua_State *L); /* process.prepare */
 int process_limit(lua_State *L);   /* process.limit */
 int process_reap(lua_State *L);    /* process.reap */
 int process_dismiss(lua_State *L); /* process.dismiss */

@@ -28,7 +28,7 @@ typedef struct order {
 enum { PIPE = 0, TIMER = 1, FIRST_OTHER = 2 };
 
 static int orders = -1; /* the end that is written to */
-static pid_t warden;
+static pid_t warden;    /* the present one, or the last if that has not been reaped */
 
 /* ---- the warden itself ------------------------------------------------------------------------------------------- */
 
@@ -96,8 +96,18 @@ static void become_warden(int pipe_end, int timer) {
 
 /* ---- this side --------------------------------------------------------------------------------------------------- */
 
+static void reap(void) {
+    while (warden != 0 && waitpid(warden, NULL, 0) < 0 && errno == EINTR) {
+    }
+    warden = 0;
+}
+
 bool process_warden_start(void) {
     int ends[2];
+    if (orders >= 0) {
+        return true;
+    }
+    reap();
     int timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC);
     if (timer < 0) {
         return false;
@@ -139,8 +149,5 @@ void process_warden_dismiss(void) {
     }
     process_warden_tell(0, 0);
     (void)close(orders);
-    orders = -1;
-    while (waitpid(warden, NULL, 0) < 0 && errno == EINTR) {
-    }
-    warden = 0;
+    orders = -1; /* reaped before the next one begins: nobody has to wait for its end */
 }

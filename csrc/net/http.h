@@ -10,6 +10,8 @@
 
 typedef struct ds_http_client ds_http_client;
 
+/* Loads libcurl and starts it, once for the process; any thread. False with `error` (may be NULL) filled: it cannot. */
+bool ds_http_load(dsync_error *error);
 /* NULL with `error` filled: out of memory or descriptors, or a libcurl that cannot do what is asked. */
 ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world, dsync_error *error);
 void ds_http_client_free(ds_http_client *client); /* requests in flight are cancelled silently */

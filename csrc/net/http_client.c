@@ -111,6 +111,18 @@ static void global_init(void) {
     global_result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, ds_malloc, ds_free, ds_realloc, ds_strdup, ds_calloc);
 }
 
+bool ds_http_load(dsync_error *error) {
+    if (!ds_curl_load(error)) {
+        return false;
+    }
+    (void)pthread_once(&global_once, global_init);
+    if (global_result != CURLE_OK) {
+        ds_error_set(error, DSYNC_RESOURCE, "libcurl cannot start: %s", curl_easy_strerror(global_result));
+        return false;
+    }
+    return true;
+}
+
 /* ---- the client --------------------------------------------------------------------------------------------------- */
 
 static bool copy_text(char **to, const char *from) {
@@ -137,12 +149,7 @@ static CURLM *new_multi(void) {
 
 ds_http_client *ds_http_client_new(const ds_http_config *config, ds_world *world, dsync_error *error) {
     static const unsigned SENDS_WITHOUT_SIGPIPE = 0x075700;
-    if (!ds_curl_load(error)) {
-        return NULL;
-    }
-    (void)pthread_once(&global_once, global_init);
-    if (global_result != CURLE_OK) {
-        ds_error_set(error, DSYNC_RESOURCE, "libcurl cannot start: %s", curl_easy_strerror(global_result));
+    if (!ds_http_load(error)) {
         return NULL;
     }
     ds_http_client *client = ds_calloc(1, sizeof(*client));

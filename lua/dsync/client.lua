@@ -5,15 +5,14 @@ local core = require "dsync.core"
 local dispatch = require "dsync.dispatch"
 local errors = require "dsync.errors"
 local json = require "dsync.json"
-local leader = require "dsync.leader"
 local lock = require "dsync.lock"
 local options = require "dsync.options"
 local runtime = require "dsync.runtime"
 local store = require "dsync.store"
 local waiting = require "dsync.waiting"
-local watcher = require "dsync.watcher"
 
-local pairs, setmetatable, type = pairs, setmetatable, type
+-- What many programs never use (elections, watches) is loaded when it is first asked for.
+local pairs, require, setmetatable, type = pairs, require, setmetatable, type
 
 local client = {}
 
@@ -36,7 +35,7 @@ end
 
 --- A role in an election. No I/O.
 function Client:leader(name, given)
-  return leader.new(self, name, given)
+  return require("dsync.leader").new(self, name, given)
 end
 
 -- One table of options for the lock and for acquiring it.
@@ -96,7 +95,7 @@ end
 --- Follows one election, or all of a namespace.
 function Client:watch(given)
   local opts = options.check("watch", given, "watch")
-  return watcher.new(self, opts.namespace, opts.name, opts.key)
+  return require("dsync.watcher").new(self, opts.namespace, opts.name, opts.key)
 end
 
 ------------------------------------------------------------------------------------------------------------ itself

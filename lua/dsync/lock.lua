@@ -3,7 +3,6 @@
 local dispatch = require "dsync.dispatch"
 local errors = require "dsync.errors"
 local holding = require "dsync.holding"
-local keep = require "dsync.keep"
 local options = require "dsync.options"
 local protect = require "dsync.protect"
 local revoke = require "dsync.revoke"
@@ -150,7 +149,7 @@ function Lock:keep(given)
   local opts = options.check("keep", given, "keep")
   local wanted = options.for_acquire("keep", { hold = opts.hold, value = opts.value }, self._raw)
   wanted.wait = FOR_EVER
-  return keep.loop {
+  return require("dsync.keep").loop {
     client = self._client,
     cancel = opts.cancel,
     retry_interval = opts.retry_interval or self._retry_interval,

@@ -1,34 +1,14 @@
 -- dsync doctor: each fault is told apart from the others, on real servers that have it.
 local command = require "spec.support.command"
+local doctor = require "spec.support.doctor"
 local etcd = require "spec.support.etcd"
-local json = require "dsync.json"
 local rig = require "spec.support.rig"
 local suite = require "spec.support.suite"
 
 before_each(command.fresh)
 after_each(suite.cleanup)
 
--- The findings of a doctor, by check, its exit code, and all that it printed.
-local function examine(url, env, arguments)
-  local list = { "doctor", "--json", "--url", url }
-  for _, word in ipairs(arguments or {}) do list[#list + 1] = word end
-  local code, out, err = command.run(list, { env = env })
-  local by_fault, by_check = {}, {}
-  for line in out:gmatch "[^\n]+" do
-    local finding = assert(json.decode(line), line)
-    if finding.fault then by_fault[finding.fault] = finding end
-    by_check[finding.check] = finding
-  end
-  return code, by_fault, by_check, out .. err
-end
-
-local function finds(fault, expected, url, env, arguments)
-  local code, by_fault, _, all = examine(url, env, arguments)
-  assert.truthy(by_fault[fault], all)
-  assert.truthy(#by_fault[fault].advice > 10)
-  assert.equal(expected, code, all)
-  return by_fault
-end
+local examine, finds = doctor.examine, doctor.finds
 
 describe("dsync doctor", function()
   it("finds nothing wrong where nothing is", function()
@@ -176,14 +156,7 @@ while True:
       server:kill("KILL", 2)
       local alone = "etcd://" .. server.nodes[1].endpoint
       -- It takes a moment until the one that is left knows that it is alone.
-      local faults, said
-      for _ = 1, 10 do
-        local code
-        code, faults, _, said = examine(alone)
-        assert.is_true(code ~= 0, said)
-        if faults.no_leader then break end
-      end
-      assert.truthy(faults.no_leader, said)
+      doctor.comes_to_find("no_leader", alone)
     end)
 
     it("a member that only learns, and a database that is full", function()

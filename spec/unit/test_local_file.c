@@ -101,6 +101,35 @@ TEST(two_names_of_one_folder_are_one_database) {
     CHECK_EQ_UINT(fw_free(u), 0);
 }
 
+/* How often the log has begun anew, from its header. */
+static unsigned log_round(const char *file) {
+    unsigned char header[16] = {0};
+    FILE *log = fopen(file, "rb");
+    CHECK(log != NULL && fread(header, 1, sizeof(header), log) == sizeof(header));
+    if (log != NULL) {
+        (void)fclose(log);
+    }
+    return (unsigned)header[12] << 24 | (unsigned)header[13] << 16 | (unsigned)header[14] << 8 | header[15];
+}
+
+TEST(many_short_lives_leave_a_short_log) {
+    unsigned first = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        fw *u = fw_new(i + 1);
+        client c = local_client(u, "short.db");
+        place p;
+        CHECK_EQ_INT(open_session(&c), DS_OK);
+        CHECK_EQ_INT(enter(&c, place_of(&p, &c, PATH, 1)), DS_PLACE_HELD);
+        client_free(&c);
+        CHECK_EQ_UINT(fw_free(u), 0);
+        first = i == 0 ? log_round("short.db-wal") : first;
+    }
+    CHECK(log_round("short.db-wal") >= first + 2);
+    struct stat about;
+    REQUIRE(stat("short.db-wal", &about) == 0);
+    CHECK(about.st_size < 1500 * 1000);
+}
+
 /* ---- changes underneath ---------------------------------------------------------------------------------------------------- */
 
 TEST(a_database_that_is_taken_away_loses_its_sessions_and_no_token_comes_again) {

@@ -8,7 +8,7 @@ local process = require "dsync.process"
 local say = require "dsync.cli.say"
 local settings = require "dsync.cli.settings"
 
-local ipairs, pairs, tostring = ipairs, pairs, tostring
+local ipairs, pairs, tostring, type = ipairs, pairs, tostring, type
 local format = string.format
 
 local PATIENCE = 2.5
@@ -107,6 +107,10 @@ local function check_version(endpoint, server, report)
   end
 end
 
+local function is_anonymous(opts)
+  return not (opts.auth or opts.tls and opts.tls.cert or opts.zookeeper and opts.zookeeper.digest)
+end
+
 -- Whether the server at this endpoint can be used.
 local function check_endpoint(backend, url, opts, endpoint, report)
   local findings, go_on = require("dsync.cli.doctor.port").look(backend, endpoint)
@@ -122,13 +126,13 @@ local function check_endpoint(backend, url, opts, endpoint, report)
     server, message, code = client:ping(PATIENCE)
   end
   if not server then
-    report(faults.finding("server", endpoint, faults.of(message, code), message))
+    report(faults.finding("server", endpoint, faults.of(message, code, is_anonymous(opts)), message))
     return false
   end
   local seconds = ping_times(client)
   report(faults.fine("server", endpoint, tostring(server) .. (seconds
     and format(", answers in %.2f ms (median of %d)", seconds * 1000, PINGS) or "")))
-  check_version(endpoint, tostring(server), report)
+  check_version(endpoint, type(go_on) == "string" and go_on or tostring(server), report)
   return true
 end
 
@@ -157,7 +161,7 @@ local function examine(opts, report)
   if check_endpoints(client, url, for_open, report) then
     local other = dsync.open(url, for_open)
     works = true
-    for _, finding in ipairs(require("dsync.cli.doctor.trial").run(client, other, ttl)) do
+    for _, finding in ipairs(require("dsync.cli.doctor.trial").run(client, other, ttl, is_anonymous(for_open))) do
       report(finding)
       works = works and finding.status ~= "fail"
     end

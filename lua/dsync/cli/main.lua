@@ -50,7 +50,12 @@ local function prepare(words)
   require("dsync.core").prepare(url or "local:")
 end
 
+local STARTS_PROGRAM = { run = true, elect = true }
+
 local function run_command(name, words)
+  if STARTS_PROGRAM[name] then
+    process.prepare() -- while this process is small
+  end
   prepare(words)
   local command = main.command(name)
   local opts, rest = args.parse(all_options(command), words, command.leading)

@@ -32,7 +32,7 @@ faults.known = {
     advice = "the server wants a client certificate that it trusts: check --tls-cert and --tls-key" },
   tls_files = { code = codes.config, advice = "check the files of --tls-ca, --tls-cert and --tls-key" },
   auth_missing = { code = codes.denied,
-    advice = "set --user and DSYNC_PASSWORD, or DSYNC_AUTH_TOKEN, or --token-file" },
+    advice = "set --user and DSYNC_PASSWORD, or DSYNC_AUTH_TOKEN, or --token-file (ZooKeeper: DSYNC_DIGEST)" },
   auth_wrong = { code = codes.denied, advice = "check the user's name and password, or the token" },
   permission = { code = codes.denied, advice = "grant the user read and write on all keys below the prefix" },
   no_leader = { code = codes.unavailable,
@@ -72,6 +72,7 @@ local SIGNS = {
   { "ACL not found", "auth_wrong" },
   { "does not accept who is asking", "auth_wrong" },
   { "[Pp]ermission denied", "permission" },
+  { "not permitted by the node's ACL", "permission" },
   { "connection refused", "nothing_listening" },
   { "no route", "unreachable" },
   { "nobody answered at that address", "unreachable" },
@@ -84,11 +85,12 @@ local SIGNS = {
   { "no connection within", "unreachable" },
 }
 
---- The fault that a message of the library tells of.
-function faults.of(message, code)
+--- The fault that a message of the library tells of. `anonymous`: we gave no credentials, and some servers let whoever
+--- gives none do little instead of asking for them.
+function faults.of(message, code, anonymous)
   for _, sign in ipairs(SIGNS) do
     if message:find(sign[1]) then
-      return sign[2]
+      return anonymous and sign[2] == "permission" and "auth_missing" or sign[2]
     end
   end
   return code == "config" and "settings" or code == "denied" and "permission" or "other"

@@ -9,13 +9,13 @@ local port = {}
 
 local PATIENCE = 2
 
--- What each kind of server is asked, and how its answer begins or what it contains.
+-- What each kind of server is asked, how its answer begins or what it contains, and what it says without a leader.
 local QUESTIONS = {
   etcd = { path = "/version", sign = '"etcdserver"', product = "etcd" },
-  consul = { path = "/v1/status/leader", sign = '^"', product = "Consul" },
+  consul = { path = "/v1/status/leader", sign = '^"', product = "Consul", leaderless = '^""' },
 }
 
-local DEFAULT_PORTS = { https = "443", http = "80" }
+local DEFAULT_PORTS = { https = "443", http = "80" } -- ZooKeeper's endpoints always name theirs
 
 --- "http://host:2379" as scheme, host, port.
 function port.split(endpoint)
@@ -71,6 +71,8 @@ local function judge_http(endpoint, question, reply)
   elseif not is_it then
     return faults.finding("connect", endpoint, "wrong_protocol",
       "an HTTP server answers (" .. (status or "?") .. "), but it is no " .. question.product), false
+  elseif question.leaderless and body:find(question.leaderless) then
+    return faults.finding("connect", endpoint, "no_leader", "it knows no leader of its cluster"), false
   end
   return faults.fine("connect", endpoint, "listens"), true
 end
@@ -85,11 +87,39 @@ local function judge_silence(endpoint, scheme, host, number)
   return faults.finding("connect", endpoint, "silent", "no answer to a plain question"), false
 end
 
---- Findings about what listens at an endpoint of this backend, and whether it is worth asking further.
+-- Its own protocol is binary, but it answers one question in plain text unless that is forbidden.
+local function judge_zookeeper(endpoint, host, number, reply)
+  local version = reply:match "^Zookeeper version: (%d+%.%d+%.%d+)"
+  if version then
+    return faults.fine("connect", endpoint, "listens, ZooKeeper " .. version), "ZooKeeper " .. version
+  elseif reply:find "not currently serving" then
+    return faults.finding("connect", endpoint, "no_leader", "it serves nobody: it sees too few of its ensemble")
+  elseif reply:find "not in the whitelist" then
+    return faults.fine("connect", endpoint, "listens"), true
+  end
+  local other = reply ~= "" and reply or process.exchange(host, number, "GET / HTTP/1.0\r\n\r\n", PATIENCE) or ""
+  if other ~= "" then
+    return faults.finding("connect", endpoint, "wrong_protocol", ("it answers %q and is no ZooKeeper"):format(
+      other:match "^[^\r\n]*":sub(1, 40)))
+  elseif speaks_tls(host, number) then
+    return faults.finding("connect", endpoint, "wrong_protocol", "it speaks TLS, which dsync does not to a ZooKeeper")
+  end
+  return faults.finding("connect", endpoint, "silent", "no answer to a plain question")
+end
+
+--- Findings about what listens at an endpoint of this backend, and whether it is worth asking further: true, or product
+--- and version where those are known already.
 function port.look(backend, endpoint)
   local question = QUESTIONS[backend]
   local scheme, host, number = port.split(endpoint)
-  if not question or not host or not number then
+  if backend == "zookeeper" and host and number then
+    local reply, stage, message = process.exchange(host, number, "srvr", PATIENCE)
+    if not reply then
+      return { cannot_connect(endpoint, stage, message) }, false
+    end
+    local finding, go_on = judge_zookeeper(endpoint, host, number, reply)
+    return { finding }, go_on or false
+  elseif not question or not host or not number then
     return {}, true
   end
   local request = "GET " .. question.path .. " HTTP/1.0\r\nHost: " .. host .. "\r\n\r\n"

@@ -68,12 +68,12 @@ local function hand_over(client, other, name)
   return math.max(0, got_at - released_at)
 end
 
-local function failed(check, message, code)
-  return { faults.finding(check, nil, faults.of(message, code), message) }
-end
-
---- Findings of trying locks through two clients. `ttl` in seconds: what the latencies are judged by.
-function trial.run(client, other, ttl)
+--- Findings of trying locks through two clients. `ttl` in seconds: what the latencies are judged by. `anonymous`: see
+--- faults.of().
+function trial.run(client, other, ttl, anonymous)
+  local function failed(check, message, code)
+    return { faults.finding(check, nil, faults.of(message, code, anonymous), message) }
+  end
   local name = "dsync-doctor-" .. process.pid()
   local times = {}
   for i = 1, ROUNDS do
