@@ -52,7 +52,7 @@ void ds_etcd_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease
     ds_etcd_key_session(&call->session, lease);
     ds_etcd_stamp(&call->stamp, lease, lease->epoch);
     ds_etcd_stamp(&call->stamp_next, lease, next_epoch);
-    size_t ends[DS_WITHDRAW_MAX];
+    size_t ends[DS_WITHDRAW_MAX] = {0};
     for (size_t i = 0; i < count; i++) {
         ds_etcd_key_entry(&call->own, entries[i]);
         if (call->own.failed) {
