@@ -380,11 +380,15 @@ local: $(local_build) build/bench/bare_flock build/lua5.4/dsync/core.so
 	@eval "$$(script/env 5.4)" && $(if $(SHORT),,DSYNC_LONG=1) script/lib/campaign local build/reports/local.json \
 	  $(local_build) "lua5.4 bench/local.lua build/bench/bare_flock"
 
-# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd or consul]: clients behind a proxy that mistreats them, before a real server.
+# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd, consul or zookeeper]: clients behind a proxy that mistreats them, before a real server.
 .PHONY: proxy
-proxy: build/proxy/campaign
+proxy: build/proxy/campaign $(call zookeeper_module,build/proxy)
 	@mkdir -p build/reports
 	@lua5.4 proxy/run.lua $(or $(BACKEND),etcd) $< $(or $(FAULTS),1000) $(or $(SEED),1) build/reports/proxy-$(or $(BACKEND),etcd).json
+
+build/proxy/libdsync-zookeeper.so: build/libdsync-zookeeper.so
+	@mkdir -p $(@D)
+	@cp $< $@
 
 build/proxy/campaign: $(sort $(wildcard proxy/*.c)) $(wildcard proxy/*.h) build/libdsync.a
 	@mkdir -p $(@D)

@@ -348,7 +348,8 @@ static void alive(zm *e, size_t member, int64_t session) {
 /* ---- requests --------------------------------------------------------------------------------------------------------------------- */
 
 static void note_ask(const zm_ask *ask) {
-    static const char *const kinds[] = {"create", "delete", "set", "get", "exists", "children", "sync", "check", "multi"};
+    static const char *const kinds[] = {"create",   "delete", "set",   "get",  "exists",
+                                        "children", "sync",   "check", "multi"};
     const ds_zk_request *r = ask->request.count > 0 ? &ask->parts[0] : &ask->request;
     sim_note(ask->e->s, "server %zu: %llu of client %u (session %llx): %s %s %.*s", ask->member,
              (unsigned long long)ask->number, ask->conn->host->number, (unsigned long long)ask->session,

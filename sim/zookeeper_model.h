@@ -75,7 +75,7 @@ typedef struct zm_ask {
     /* The leader's answer. */
     bool travels;       /* to the leader: freed when it has come there */
     bool decided, dead; /* dead: it gets no answer, and its connection ends */
-    size_t after; /* the member must have applied so many changes before it answers */
+    size_t after;       /* the member must have applied so many changes before it answers */
     ds_zk_code code;
     size_t failed_at;
     char *path;
@@ -115,7 +115,7 @@ typedef struct zm_conn {
     uint64_t number; /* its client's descriptor */
     size_t member;
     sim_host *host;
-    struct ds_zk *zk; /* NULL: the client's end is closed */
+    struct ds_zk *zk;    /* NULL: the client's end is closed */
     bool accepted, open; /* the server's end */
     bool deaf, mute;     /* what is sent to it, what it sends, is lost from now on */
     int64_t session;

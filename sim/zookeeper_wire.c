@@ -120,7 +120,8 @@ static void break_off(sim *s, void *argument) {
 
 /* What goes wrong with the connection at this moment, and how much longer the request takes. */
 static int64_t mistreat(zm_conn *conn, zm_ask *ask) {
-    static const sim_fault of_answer[] = {SIM_LOST_REPLY, SIM_RESET, SIM_ERROR, SIM_GARBAGE, SIM_TRUNCATED, SIM_TOO_MANY};
+    static const sim_fault of_answer[] = {SIM_LOST_REPLY, SIM_RESET,     SIM_ERROR,
+                                          SIM_GARBAGE,    SIM_TRUNCATED, SIM_TOO_MANY};
     sim *s = conn->e->s;
     for (size_t i = 0; i < DS_COUNT(of_answer) && ask->fault == SIM_FAULTS; i++) {
         ask->fault = sim_hit(s, of_answer[i]) ? of_answer[i] : SIM_FAULTS;
