@@ -173,16 +173,32 @@ static void end_native(sim *s, void *argument) {
     drop(n);
 }
 
-/* As Curator's mutex and latch do it, until it gives the lock back or its session ends. */
+/* All programs of a run speak one dialect. */
+static bool speaks_kazoo(const sim *s) {
+    return s->seed % 4 == 0;
+}
+
+static const dsync_setting *settings(sim *s, size_t *count) {
+    static const dsync_setting kazoo[] = {{"zookeeper.dialect", "kazoo"}, {"zookeeper.digest", "user:secret"}};
+    *count = speaks_kazoo(s) ? DS_COUNT(kazoo) : 0;
+    return kazoo;
+}
+
+/* As Curator's mutex and latch, or kazoo's lock, do it, until it gives the lock back or its session ends. */
 static void go_native(zm *e) {
     sim *s = e->s;
     char path[256];
     unsigned lock = (unsigned)(sim_random(s) % SIM_LOCKS);
     zm_session *session = zm_session_make(e, 4 * ZM_TICK_NS, ZM_NOBODY, e->leader);
     session->expires_ns = DS_NEVER;
-    (void)snprintf(path, sizeof path, "/%s/_c_%08x-1111-4222-8333-%012llx-%s-", sim_path_of(lock),
-                   (unsigned)sim_random(s), (unsigned long long)(sim_random(s) >> 16),
-                   lock == SIM_ELECTION ? "latch" : "lock");
+    unsigned long long name = sim_random(s) >> 16;
+    const char *recipe = lock == SIM_ELECTION ? "latch" : "lock";
+    if (speaks_kazoo(s)) {
+        (void)snprintf(path, sizeof path, "/%s/11114222%012llx__lock__", sim_path_of(lock), name);
+    } else {
+        (void)snprintf(path, sizeof path, "/%s/_c_11112222-3333-4222-8333-%012llx-%s-", sim_path_of(lock), name,
+                       recipe);
+    }
     ds_zk_request make = {.kind = DS_ZK_CREATE, .path = path, .data = "10.0.0.9", .size = 8};
     make.flags = DS_ZK_EPHEMERAL | DS_ZK_SEQUENTIAL;
     (void)zm_do(e, &make, session->id, ZM_NOBODY);
@@ -336,6 +352,7 @@ const sim_model_ops sim_model_zookeeper = {
     .backend = backend,
     .natives = true,
     .times = {.ttls_ms = {2000, 4000, 6000, 10000}, .orphan_ns = 25 * DS_SECOND, .drill_ns = 20 * DS_SECOND},
+    .settings = settings,
     .start = start,
     .stop = stop,
     .upset = upset,
