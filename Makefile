@@ -104,9 +104,9 @@ $(1)/libdsync.so: $$(objects_$(1)) csrc/exports.map
 	$$(Q)$$(CC) $$(shared_flags) $(4) $(3) -Wl,--version-script=csrc/exports.map -Wl,-soname,libdsync.so.$$(SOVERSION) -o $$@ \
 	  $$(objects_$(1)) $$(dependency_libs) $$(LDFLAGS)
 
-$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/backend/zookeeper_seam.h csrc/core/world.h
+$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/module/literal.c csrc/backend/zookeeper_seam.h csrc/core/world.h
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(filter-out -MMD -MP,$$(base_flags)) $(2) $$(CFLAGS) $$(shared_flags) $(3) -Wl,--exclude-libs,ALL -o $$@ $$< \
+	$$(Q)$$(CC) $$(filter-out -MMD -MP,$$(base_flags)) $(2) $$(CFLAGS) $$(shared_flags) $(3) -Wl,--exclude-libs,ALL -o $$@ $$(filter %.c,$$^) \
 	  -l:libzookeeper_st.a $$(LDFLAGS)
 
 $(1)/unit/%: $(1)/spec/unit/%.o $$(unit_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
