@@ -304,7 +304,7 @@ strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
     $(local_sources) $(local_helpers)) $(call zookeeper_module,build/strict)
 tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources) \
-  $(if $(zookeeper_found),csrc/module/zookeeper.c))
+  $(if $(zookeeper_found),csrc/module/zookeeper.c csrc/module/literal.c))
 
 lint: $(strict_objects) $(tidy_stamps)
 	@$(LUACHECK) -q $(wildcard lua spec examples bench script/lib/campaign fuzz failing) bin/dsync
