@@ -2,6 +2,8 @@
  * addresses only, libc's getaddrinfo asks the kernel for all its interfaces then, under a lock of the whole process. With
  * many clients, or a busy kernel, that keeps a loop for a second and more.
  *
+ * It also takes addresses in brackets, as the library passes them on: libc would refuse those of IPv6.
+ *
  * Seen by nobody but the library, which is linked into the same module. Knows no names.
  */
 #include <arpa/inet.h>
@@ -50,6 +52,13 @@ __attribute__((visibility("hidden"))) int getaddrinfo(const char *restrict node,
     }
     p->info.ai_socktype = hints != NULL && hints->ai_socktype != 0 ? hints->ai_socktype : SOCK_STREAM;
     p->info.ai_protocol = IPPROTO_TCP;
+    char bare[INET6_ADDRSTRLEN];
+    size_t length = strlen(node);
+    if (node[0] == '[' && length >= 2 && length - 2 < sizeof(bare)) { /* the library leaves them on */
+        memcpy(bare, node + 1, length - 2);
+        bare[length - 2] = '\0';
+        node = bare;
+    }
     int rc = fill(p, node, (uint16_t)port);
     if (rc != 0) {
         free(p);
