@@ -104,9 +104,9 @@ $(1)/libdsync.so: $$(objects_$(1)) csrc/exports.map
 	$$(Q)$$(CC) $$(shared_flags) $(4) $(3) -Wl,--version-script=csrc/exports.map -Wl,-soname,libdsync.so.$$(SOVERSION) -o $$@ \
 	  $$(objects_$(1)) $$(dependency_libs) $$(LDFLAGS)
 
-$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/backend/zookeeper_seam.h csrc/core/world.h
+$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/module/literal.c csrc/backend/zookeeper_seam.h csrc/core/world.h
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(filter-out -MMD -MP,$$(base_flags)) $(2) $$(CFLAGS) $$(shared_flags) $(3) -Wl,--exclude-libs,ALL -o $$@ $$< \
+	$$(Q)$$(CC) $$(filter-out -MMD -MP,$$(base_flags)) $(2) $$(CFLAGS) $$(shared_flags) $(3) -Wl,--exclude-libs,ALL -o $$@ $$(filter %.c,$$^) \
 	  -l:libzookeeper_st.a $$(LDFLAGS)
 
 $(1)/unit/%: $(1)/spec/unit/%.o $$(unit_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
@@ -304,7 +304,7 @@ strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
     $(local_sources) $(local_helpers)) $(call zookeeper_module,build/strict)
 tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources) \
-  $(if $(zookeeper_found),csrc/module/zookeeper.c))
+  $(if $(zookeeper_found),csrc/module/zookeeper.c csrc/module/literal.c))
 
 lint: $(strict_objects) $(tidy_stamps)
 	@$(LUACHECK) -q $(wildcard lua spec examples bench script/lib/campaign fuzz failing) bin/dsync
@@ -380,11 +380,15 @@ local: $(local_build) build/bench/bare_flock build/lua5.4/dsync/core.so
 	@eval "$$(script/env 5.4)" && $(if $(SHORT),,DSYNC_LONG=1) script/lib/campaign local build/reports/local.json \
 	  $(local_build) "lua5.4 bench/local.lua build/bench/bare_flock"
 
-# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd or consul]: clients behind a proxy that mistreats them, before a real server.
+# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd, consul or zookeeper]: clients behind a proxy that mistreats them, before a real server.
 .PHONY: proxy
-proxy: build/proxy/campaign
+proxy: build/proxy/campaign $(call zookeeper_module,build/proxy)
 	@mkdir -p build/reports
 	@lua5.4 proxy/run.lua $(or $(BACKEND),etcd) $< $(or $(FAULTS),1000) $(or $(SEED),1) build/reports/proxy-$(or $(BACKEND),etcd).json
+
+build/proxy/libdsync-zookeeper.so: build/libdsync-zookeeper.so
+	@mkdir -p $(@D)
+	@cp $< $@
 
 build/proxy/campaign: $(sort $(wildcard proxy/*.c)) $(wildcard proxy/*.h) build/libdsync.a
 	@mkdir -p $(@D)

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ROUND 1000    /* faults */
-#define PER_MILLE 350 /* requests that meet one */
+#define ROUND 1000 /* faults */
 px_campaign px;
 static int64_t worst_vacant;
 
@@ -115,7 +114,7 @@ static bool round_of(uint64_t faults, int64_t *worst_empty) {
     atomic_store(&px.resting, 0);
     atomic_fetch_add(&px.round, 1);
     atomic_store(&px.phase, PX_RUN);
-    atomic_store(&px.proxy.per_mille, PER_MILLE);
+    atomic_store(&px.proxy.per_mille, px.proxy.store->per_mille);
     while (atomic_load(&px.proxy.faults) < until && px_now() < give_up) {
         px_sleep(10 * PX_MS);
     }
@@ -135,7 +134,7 @@ static bool round_of(uint64_t faults, int64_t *worst_empty) {
 }
 
 static void finish(int64_t *worst_empty) {
-    atomic_store(&px.proxy.per_mille, PER_MILLE); /* they close under fire */
+    atomic_store(&px.proxy.per_mille, px.proxy.store->per_mille); /* they close under fire */
     atomic_store(&px.phase, PX_END);
     if (!await(&px.ended, px.workers, 30000)) {
         px_report(PX_STUCK, "only %d of %d clients came to an end", atomic_load(&px.ended), px.workers);

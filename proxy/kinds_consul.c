@@ -95,6 +95,7 @@ const px_store px_consul = {
     .scheme = "consul",
     .lock_delay = "1s",
     .ttl_ms = 10000,
+    .per_mille = 350,
     .kind = kind_of,
     .keys = keys,
     .sessions = sessions,

@@ -122,10 +122,11 @@ const px_store px_etcd = {
     .name = "etcd",
     .scheme = "etcd",
     .ttl_ms = 5000,
+    .per_mille = 350,
     .tells_cluster = true,
     .kind = kind_of,
     .keys = keys,
     .sessions = leases,
 };
 
-const px_store *const px_stores[] = {&px_etcd, &px_consul, NULL};
+const px_store *const px_stores[] = {&px_etcd, &px_consul, &px_zookeeper, NULL};

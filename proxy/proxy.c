@@ -112,7 +112,7 @@ static void *deliver(void *argument) {
 }
 
 /* Most are soon after, when the client has just asked again; some when a release, or the lease itself, may be over. */
-static int64_t lateness(uint64_t draw) {
+int64_t px_lateness(uint64_t draw) {
     static const int64_t most_ms[] = {5, 40, 40, 400, 400, 1500, 8000};
     int64_t most = most_ms[draw % 7];
     return (int64_t)(px_mix(draw) % (uint64_t)most) * PX_MS;
@@ -125,7 +125,7 @@ static void later(visit *l, uint64_t draw) {
         return;
     }
     c->proxy = l->proxy;
-    c->due_ns = px_now() + lateness(draw);
+    c->due_ns = px_now() + px_lateness(draw);
     c->size = l->request.size;
     memcpy(c->data, l->request.text.data, c->size);
     atomic_fetch_add(&l->proxy->couriers, 1);
@@ -146,21 +146,20 @@ static void reset(visit *l) {
     l->client = -1;
 }
 
-static void stay_silent(visit *l) {
+void px_stay_silent(const px_proxy *proxy, int client) {
     char byte;
-    struct pollfd wait = {l->client, POLLIN, 0};
+    struct pollfd wait = {client, POLLIN, 0};
     int64_t until = px_now() + SILENCE;
-    while (px_now() < until && !atomic_load(&l->proxy->over)) {
-        if (poll(&wait, 1, 50) > 0 && recv(l->client, &byte, 1, MSG_PEEK) <= 0) {
+    while (px_now() < until && !atomic_load(&proxy->over)) {
+        if (poll(&wait, 1, 50) > 0 && recv(client, &byte, 1, MSG_PEEK) <= 0) {
             return;
         }
     }
 }
 
 /* After how many bytes: the first number that this kind of answer has not been cut after yet. */
-static size_t next_cut(visit *l, px_kind kind, uint64_t draw) {
-    px_proxy *proxy = l->proxy;
-    size_t most = l->reply.size < PX_OFFSETS ? l->reply.size : PX_OFFSETS;
+size_t px_next_cut(px_proxy *proxy, px_kind kind, size_t size, uint64_t draw) {
+    size_t most = size < PX_OFFSETS ? size : PX_OFFSETS;
     if (atomic_load(&proxy->longest[kind]) < most) {
         atomic_store(&proxy->longest[kind], most);
     }
@@ -169,19 +168,19 @@ static size_t next_cut(visit *l, px_kind kind, uint64_t draw) {
             return at;
         }
     }
-    return draw % l->reply.size;
+    return draw % size;
 }
 
-static void trickle(visit *l, uint64_t draw) {
+bool px_trickle(int client, const char *data, size_t count, uint64_t draw) {
     size_t step = 1 + draw % 60;
     int64_t pause = (int64_t)(px_mix(draw) % 12) * PX_MS;
-    for (size_t at = 0; at < l->reply.size; at += step) {
-        size_t size = l->reply.size - at < step ? l->reply.size - at : step;
-        if (!px_send(l->client, l->reply.text.data + at, size)) {
-            return;
+    for (size_t at = 0; at < count; at += step) {
+        if (!px_send(client, data + at, count - at < step ? count - at : step)) {
+            return false;
         }
         px_sleep(pause);
     }
+    return true;
 }
 
 static bool answer(visit *l, const char *status, const char *type, const char *body, size_t size) {
@@ -243,7 +242,7 @@ static bool withhold(visit *l, px_fault fault, uint64_t draw, bool *open) {
         return true;
     case PX_LATE_SILENT:
         later(l, draw);
-        stay_silent(l);
+        px_stay_silent(l->proxy, l->client);
         return true;
     case PX_STATUS_BEFORE:
         *open = answer_page(l, px_status_line(fault, draw));
@@ -264,19 +263,18 @@ static bool mistreat(visit *l, px_kind kind, px_fault fault, uint64_t draw) {
         reset(l);
         return false;
     case PX_LOST_SILENT:
-        stay_silent(l);
+        px_stay_silent(l->proxy, l->client);
         return false;
     case PX_CUT_RESET:
     case PX_CUT_CLOSED:
-        (void)px_send(l->client, l->reply.text.data, next_cut(l, kind, draw));
+        (void)px_send(l->client, l->reply.text.data, px_next_cut(l->proxy, kind, l->reply.size, draw));
         if (fault == PX_CUT_RESET) {
             px_sleep(2 * PX_MS); /* or the reset overtakes the bytes */
             reset(l);
         }
         return false;
     case PX_TRICKLE:
-        trickle(l, draw);
-        return true;
+        return px_trickle(l->client, l->reply.text.data, l->reply.size, draw);
     case PX_DELAYED:
         px_sleep((int64_t)(draw % 700) * PX_MS);
         return pass_on(l);
@@ -302,7 +300,7 @@ static bool mistreat(visit *l, px_kind kind, px_fault fault, uint64_t draw) {
     }
 }
 
-static void begin_hole(px_proxy *proxy, uint64_t draw, _Atomic int64_t *until) {
+static void begin(px_proxy *proxy, uint64_t draw, _Atomic int64_t *until) {
     static const int64_t most_ms[] = {100, 300, 300, 1000, 1000, 4500};
     int64_t length = (int64_t)(px_mix(draw) % (uint64_t)most_ms[draw % 6]) * PX_MS;
     if (atomic_load(&proxy->per_mille) > 0) {
@@ -310,7 +308,15 @@ static void begin_hole(px_proxy *proxy, uint64_t draw, _Atomic int64_t *until) {
     }
 }
 
-static void wait_in_hole(px_proxy *proxy) {
+void px_begin_hole(px_proxy *proxy, px_fault fault, uint64_t draw) {
+    if (fault == PX_HOLE) {
+        begin(proxy, draw, &proxy->hole_until);
+    } else if (fault == PX_REFUSE) {
+        begin(proxy, draw, &proxy->refuse_until);
+    }
+}
+
+void px_wait_in_hole(px_proxy *proxy) {
     while (px_now() < atomic_load(&proxy->hole_until) && !atomic_load(&proxy->over)) {
         px_sleep(5 * PX_MS);
     }
@@ -324,12 +330,8 @@ static bool serve_one(visit *l, px_kind kind) {
     bool open;
     draw = px_mix(~draw);
     px_count(proxy, fault, kind);
-    if (fault == PX_HOLE) {
-        begin_hole(proxy, draw, &proxy->hole_until);
-    } else if (fault == PX_REFUSE) {
-        begin_hole(proxy, draw, &proxy->refuse_until);
-    }
-    wait_in_hole(proxy);
+    px_begin_hole(proxy, fault, draw);
+    px_wait_in_hole(proxy);
     if (withhold(l, fault, draw, &open)) {
         return open;
     }
@@ -346,14 +348,19 @@ static bool serve_one(visit *l, px_kind kind) {
         px_free(&copy.reply.text);
         l->server = copy.server;
     }
-    wait_in_hole(proxy);
+    px_wait_in_hole(proxy);
     return mistreat(l, kind, fault, draw);
 }
 
 static void *serve(void *argument) {
     visit *l = argument;
     px_proxy *proxy = l->proxy;
-    while (!atomic_load(&proxy->over) && px_read(l->client, &l->request, true, px_now() + 60 * PX_SECOND)) {
+    if (proxy->store->frames) {
+        px_serve_frames(proxy, l->client);
+        l->client = -1;
+    }
+    while (l->client >= 0 && !atomic_load(&proxy->over) &&
+           px_read(l->client, &l->request, true, px_now() + 60 * PX_SECOND)) {
         px_kind kind = proxy->store->kind(l->request.text.data, l->request.text.data + l->request.head);
         if (kind == PX_WATCH) {
             px_serve_stream(proxy, l->client, &l->request);

@@ -74,15 +74,17 @@ typedef struct px_message px_message;
 typedef struct px_store {
     const char *name, *scheme, *lock_delay; /* lock_delay: a setting, or NULL */
     int64_t ttl_ms;
+    int per_mille;      /* requests of a thousand that meet a fault */
     bool tells_cluster; /* its answers say which cluster they come from: those of another one can be told */
-    px_kind (*kind)(const char *head, const char *body);
+    bool frames;        /* it speaks in frames, not in HTTP */
+    px_kind (*kind)(const char *head, const char *body); /* of HTTP */
     /* How many keys locks have left on the server (`sessions`: and sessions); -1: no answer. `shown`: for people. */
     int (*keys)(int port, bool sessions, px_message *shown);
     int (*sessions)(int port);
 } px_store;
 
 extern const px_store *const px_stores[]; /* NULL ends */
-extern const px_store px_etcd, px_consul;
+extern const px_store px_etcd, px_consul, px_zookeeper;
 
 const char *px_kind_name(px_kind kind);
 const char *px_fault_name(px_fault fault);
@@ -144,6 +146,15 @@ bool px_send(int fd, const void *data, size_t size);
 int px_connect(int port);
 void px_reset(int fd);
 void px_serve_stream(px_proxy *proxy, int client, px_message *request);
+void px_serve_frames(px_proxy *proxy, int client); /* closes it */
+
+/* After how many of `size` bytes to cut: the first number that this kind of answer has not been cut after yet. */
+size_t px_next_cut(px_proxy *proxy, px_kind kind, size_t size, uint64_t draw);
+int64_t px_lateness(uint64_t draw);
+void px_begin_hole(px_proxy *proxy, px_fault fault, uint64_t draw); /* if that is the fault */
+void px_wait_in_hole(px_proxy *proxy);
+void px_stay_silent(const px_proxy *proxy, int client);
+bool px_trickle(int client, const char *data, size_t count, uint64_t draw);
 
 /* One request to a server itself. True: it was answered with status 200. */
 bool px_ask(int port, const char *method, const char *target, const char *body, px_message *reply);

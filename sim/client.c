@@ -39,6 +39,8 @@ static ds_engine *make_engine(sim_client *client, const char *id) {
     sim *s = client->s;
     dsync_options options = {.size = sizeof options, .prefix = "dsync", .id = id, .max_value = 65536};
     options.allow_plaintext_credentials = 1;
+    options.ttl_ms = client->ttl_ms;
+    options.connect_timeout_ms = client->ttl_ms < 8000 ? client->ttl_ms / 8 : 1000; /* as a client has it by default */
     if (s->model->settings != NULL) {
         options.settings = s->model->settings(s, &options.setting_count);
     }
@@ -47,9 +49,10 @@ static ds_engine *make_engine(sim_client *client, const char *id) {
         options.auth_password = "password";
     }
     /* Each begins with another one. */
+    const char *const *places = s->model->origins != NULL ? s->model->origins : origins;
     const char *hosts[SIM_MEMBERS];
     for (size_t i = 0; i < SIM_MEMBERS; i++) {
-        hosts[i] = origins[(i + client->host->number) % SIM_MEMBERS];
+        hosts[i] = places[(i + client->host->number) % SIM_MEMBERS];
     }
     ds_backend_config config = {.options = &options, .endpoints = hosts, .endpoint_count = SIM_MEMBERS};
     dsync_error error;

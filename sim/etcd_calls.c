@@ -224,4 +224,4 @@ const sim_model_ops sim_model_etcd = {
     .heal = em_heal,
 };
 
-const sim_model_ops *const sim_models[] = {&sim_model_etcd, &sim_model_consul, NULL};
+const sim_model_ops *const sim_models[] = {&sim_model_etcd, &sim_model_consul, &sim_model_zookeeper, NULL};

@@ -60,9 +60,13 @@ struct sim_model_ops {
     /* A fault of the servers' own. */
     void (*upset)(void *servers, sim_fault fault);
     void (*heal)(void *servers);
+    const char *const *origins; /* where the members are, if not where etcd's would be */
+    /* Of a model whose clients have descriptors: a host looks at this one from now on; a host is no more. NULL, both. */
+    void (*watched)(void *servers, sim_host *host, int fd);
+    void (*died)(void *servers, sim_host *host);
 };
 
 extern const sim_model_ops *const sim_models[];
-extern const sim_model_ops sim_model_etcd, sim_model_consul;
+extern const sim_model_ops sim_model_etcd, sim_model_consul, sim_model_zookeeper;
 
 #endif

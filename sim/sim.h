@@ -51,6 +51,7 @@ struct sim_host {
     size_t alarm_count, alarm_capacity;
     ds_list inbox;      /* what came while it was paused: sim_late */
     ds_list requests;   /* ds_http in flight */
+    ds_list fds;        /* ds_fd that it looks at */
     int64_t resumed_ns; /* when it last came back */
     sim_client *client;
 };
@@ -98,6 +99,8 @@ int64_t sim_local(const sim_host *host);
 int64_t sim_true(const sim_host *host, int64_t local_ns); /* when its clock will show this */
 void sim_host_jump(sim_host *host, int64_t ns);
 void sim_host_pause(sim_host *host, int64_t ns);
+/* A descriptor of a model's has something for its host, if it looks at it. */
+void sim_host_ready(sim_host *host, int fd, unsigned events);
 
 /* ---- transport.c ---------------------------------------------------------------------------------------------------- */
 

@@ -222,6 +222,33 @@ static void world_post(ds_world *world, ds_task *task) {
     }
 }
 
+static void world_fd_watch(ds_world *world, ds_fd *fd) {
+    sim_host *host = host_of(world);
+    if (ds_list_empty(&fd->node)) {
+        ds_list_append(&host->fds, &fd->node);
+    }
+    if (host->s->model->watched != NULL) {
+        host->s->model->watched(host->s->servers, host, fd->fd);
+    }
+}
+
+static void world_fd_unwatch(ds_world *world, ds_fd *fd) {
+    (void)world;
+    ds_list_remove(&fd->node);
+}
+
+void sim_host_ready(sim_host *host, int number, unsigned events) {
+    for (ds_list *link = host->fds.next; link != &host->fds; link = link->next) {
+        ds_fd *fd = DS_LIST_ENTRY(link, ds_fd, node);
+        if (fd->fd == number && (fd->want & events) != 0) {
+            (void)sim_memory_client(true);
+            fd->ready(fd, fd->want & events);
+            (void)sim_memory_client(false);
+            return;
+        }
+    }
+}
+
 static const ds_world_ops world_ops = {
     .now = world_now,
     .wall_ms = world_wall,
@@ -233,6 +260,8 @@ static const ds_world_ops world_ops = {
     .http_start = sim_http_start,
     .http_cancel = sim_http_cancel,
     .http_send = sim_http_send,
+    .fd_watch = world_fd_watch,
+    .fd_unwatch = world_fd_unwatch,
 };
 
 sim_host *sim_host_new(sim *s) {
@@ -253,17 +282,24 @@ sim_host *sim_host_new(sim *s) {
     ds_list_init(&host->tasks);
     ds_list_init(&host->inbox);
     ds_list_init(&host->requests);
+    ds_list_init(&host->fds);
     return host;
 }
 
 void sim_host_kill(sim_host *host) {
+    sim *s = host->s;
     host->dead = true;
     while (host->alarm_count > 0) {
         world_timer_stop(&host->base, host->alarms[1].timer);
     }
     while (ds_list_pop(&host->tasks) != NULL) {
     }
+    while (ds_list_pop(&host->fds) != NULL) {
+    }
     sim_http_drop(host);
+    if (s->model->died != NULL) {
+        s->model->died(s->servers, host);
+    }
 }
 
 static void resume(sim *s, void *argument) {

@@ -143,8 +143,8 @@ static ds_class class_of(const ds_zk_call *call, ds_zk_code code, dsync_code *re
     switch (code) {
     case DS_ZK_EXPIRED:
         return DS_LOST;
-    case DS_ZK_NOT_TAKEN:
-        return DS_NOT_EXECUTED;
+    case DS_ZK_NOT_TAKEN: /* this request; what went before it was taken, perhaps */
+        return call->wrote ? DS_AMBIGUOUS : DS_NOT_EXECUTED;
     case DS_ZK_NO_AUTH:
     case DS_ZK_BAD_ACL:
         *refusal = DSYNC_DENIED;
@@ -398,9 +398,6 @@ bool ds_zk_send_in(ds_zk_call *call, ds_zk_slot *slot, const ds_zk_request *requ
     }
     dsync_code refusal;
     ds_class outcome = class_of(call, code, &refusal);
-    if (outcome == DS_NOT_EXECUTED && call->wrote) {
-        outcome = DS_AMBIGUOUS;
-    }
     explain(call, refusal, ds_zk_code_text(code));
     call->late = outcome;
     ds_post(call->zookeeper->base.world, &call->task);

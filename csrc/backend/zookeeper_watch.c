@@ -145,8 +145,12 @@ bool ds_zk_armed(ds_zk_arming *arming, const ds_zk_answer *answer) {
     if (watch == NULL || answer->code == DS_ZK_CLOSING) {
         return false;
     }
-    if (answer->code == DS_ZK_LOSS || answer->code == DS_ZK_NOT_TAKEN) {
+    if (answer->code == DS_ZK_LOSS) {
         watch->lost = true; /* armed again with the next connection */
+        return false;
+    }
+    if (answer->code == DS_ZK_NOT_TAKEN) {
+        ds_zk_watch_end(watch, DS_NOT_EXECUTED, ds_zk_code_text(answer->code));
         return false;
     }
     if (answer->code != DS_ZK_OK && answer->code != DS_ZK_NO_NODE) {

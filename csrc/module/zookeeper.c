@@ -362,10 +362,13 @@ static ds_zk_state zk_state(const ds_zk *zk) {
     return zk->state == ZOO_AUTH_FAILED_STATE ? DS_ZK_DENIED : DS_ZK_CONNECTING;
 }
 
-/* The library writes what is left to be sent and waits for the socket up to three seconds: not if it is dead. */
+/* The library writes what is left to be sent and waits for the socket up to three seconds: not if it is dead. Then it waits
+ * another second and a half until the server hangs up: it sees that at once where nothing more can be read. */
 static void zk_close(ds_zk *zk, bool orderly) {
     if (!orderly || !writable(zk)) {
         zk_drop(zk);
+    } else {
+        (void)shutdown(zk->fd, SHUT_RD);
     }
     zk->listener = NULL;
     (void)zookeeper_close(zk->handle);
