@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define MARK_NS (60 * DS_MS) /* between marking an entry as broken and removing it: its owner reads why */
+#define MARK_NS (250 * DS_MS) /* between marking an entry as broken and removing it: its owner reads why */
 
 /* ---- removing several nodes --------------------------------------------------------------------------------------- */
 
