@@ -91,8 +91,10 @@ void ds_contender_disbelieve(ds_contender *c, dsync_reason reason, const char *w
 void ds_contender_lose(ds_contender *c, dsync_reason reason) {
     ds_waiter *waiter = c->holder;
     /* Deleted is not gone for good when a copy of the request that made it may still arrive. */
-    bool deleted = reason == DSYNC_REASON_DELETED || reason == DSYNC_REASON_BROKEN;
-    bool on_server = c->user.session != NULL && (reason == DSYNC_REASON_EXPIRED || (deleted && c->dirty));
+    bool deleted = reason == DSYNC_REASON_DELETED && c->dirty;
+    /* And whoever broke it may only have said so, and died before it was removed. */
+    bool left = reason == DSYNC_REASON_EXPIRED || reason == DSYNC_REASON_BROKEN || deleted;
+    bool on_server = c->user.session != NULL && left;
     atomic_store(&waiter->claim->reason, (int)reason);
     ds_waiter_show(waiter, DS_CLAIM_LOST, dsync_reason_name(reason));
     ds_timer_stop(c->engine->world, &waiter->timer);

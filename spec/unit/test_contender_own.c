@@ -102,7 +102,7 @@ TEST(a_broken_lock_says_so) {
     desk_open(&d);
     lock *a = settled_in(&d);
     sb_deleted(sb_watching(d.backend, "e1"), "{\"id\":\"node\",\"broken_by\":\"admin\"}");
-    CHECK_EQ_TEXT(desk_log(&d), "A lost broken");
+    CHECK_EQ_TEXT(desk_log(&d), "leave e1 | A lost broken");
     CHECK_EQ_INT(a->reason, DSYNC_REASON_BROKEN);
     CHECK(desk_close(&d));
 }
