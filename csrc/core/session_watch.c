@@ -66,11 +66,8 @@ void ds_session_watch_key(ds_session *session) {
     }
     /* In the present, which is instant on every server, and the past may have been compacted. If the key is gone already,
      * an entry's own watch tells, or else the next renewal. */
-    ds_watch_spec spec = {.key = key,
-                          .deletes_only = true,
-                          .keys_only = true,
-                          .seen = session->lease.created,
-                          .lease = &session->lease};
+    ds_watch_spec spec = {
+        .key = key, .deletes_only = true, .keys_only = true, .seen = session->lease.created, .lease = &session->lease};
     session->watch.on_event = on_watch;
     session->watched = backend->ops->watch(backend, &session->watch, &spec);
     ds_free(key);
