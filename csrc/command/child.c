@@ -103,6 +103,8 @@ static void run(const plan_t *plan) {
             (void)tcsetpgrp(STDIN_FILENO, getpid());
         }
     }
+    /* Told here, before the program can do anything: the parent may be killed or stopped as soon as that runs. */
+    process_warden_tell(plan->own_group ? -getpid() : getpid(), plan->until_ns);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != plan->parent) {
         _exit(128 + SIGKILL); /* it died before it could be watched */
@@ -144,7 +146,6 @@ static pid_t start(plan_t *plan, int *failure) {
             (void)setpgid(pid, pid); /* both do it: whoever comes first, the group is there */
         }
         target = plan->own_group ? -pid : pid;
-        process_warden_tell(target, plan->until_ns);
         *failure = read_report(ends[0]);
         if (*failure != 0) {
             while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
