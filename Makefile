@@ -219,7 +219,7 @@ test: all test-programs examples
 
 host_checked := $(foreach d,build build/asan build/tsan,$(host_sources:spec/host/%.c=$(d)/$(call lua_program,$(check_lua))/host/%))
 san: $(unit_build/asan) $(unit_build/tsan) $(unit_build) $(local_build/asan) $(local_build/tsan) $(host_checked) $(foreach d,build build/asan build/tsan,$(d)/$(call lua_program,$(check_lua))/dsync/core.so \
-  $(call zookeeper_module,$(d)/$(call lua_program,$(check_lua))/dsync))
+  $(d)/$(call lua_program,$(check_lua))/dsync/process.so $(call zookeeper_module,$(d)/$(call lua_program,$(check_lua))/dsync))
 	@JOBS=$(JOBS) script/lib/sanitize $(check_lua)
 
 # Under nginx: SERVER=etcd-3.5, SECONDS, RELOADS and REQUESTS change what is done.

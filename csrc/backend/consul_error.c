@@ -43,10 +43,11 @@ static bool is_before_execution(const char *text) {
 }
 
 static ds_consul_verdict judge_denied(const char *text) {
-    ds_consul_verdict verdict =
-        refused(DSYNC_DENIED, says(text, "ACL not found")
-                                  ? "the server does not know this token"
-                                  : "the token needs key:write on the prefix and session:write on the agent's node");
+    ds_consul_verdict verdict = refused(
+        DSYNC_DENIED, says(text, "ACL not found")
+                          ? "the server does not know this token"
+                          : "the token needs key:write on the prefix and session:write on the agent's node, and, for "
+                            "scope = \"global\" without consul.datacenter, agent:read");
     verdict.token_refused = true;
     return verdict;
 }

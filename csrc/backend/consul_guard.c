@@ -198,7 +198,8 @@ static void on_found(ds_consul_call *call, const ds_consul_answer *answer) {
             return;
         }
     }
-    if (holder[0] != '\0' && native->modified == call->token) {
+    bool queued = holder[0] != '\0' && ds_consul_oldest(answer, call->queue.data, holder) != NULL;
+    if (holder[0] != '\0' && !queued && native->modified == call->token) {
         evict_native(call);
     } else {
         ds_consul_finish_place(call, DS_PLACE_GONE);

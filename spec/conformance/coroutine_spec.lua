@@ -119,7 +119,12 @@ describe("coroutines", function()
       local stem = suite.name()
       for i = 1, 200 do
         dsync.spawn(function()
-          local lock = ok(d:lock(stem .. i):acquire { wait = suite.patience })
+          local lock, message, code
+          suite.eventually("the servers", function() -- which may be without a leader for a while
+            lock, message, code = d:lock(stem .. i):acquire { wait = suite.patience }
+            return code ~= "unavailable"
+          end)
+          ok(lock, message, code)
           held = held + 1
           suite.eventually("the start", function() return go end)
           assert.is_true(lock:held())

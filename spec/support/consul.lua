@@ -117,7 +117,7 @@ end
 -- The token of self.options may do what the documentation says a client needs, below settings.acl_prefixes, by default
 -- those that the specs use; the master token may do everything.
 local function enable_acl(self)
-  local rules = { 'session_prefix "" { policy = "write" }' }
+  local rules = { 'session_prefix "" { policy = "write" }', 'agent_prefix "" { policy = "read" }' }
   for _, prefix in ipairs(self.settings.acl_prefixes or { "dsync/", "spec/" }) do
     rules[#rules + 1] = ('key_prefix "%s" { policy = "write" }'):format(prefix)
   end
