@@ -30,10 +30,11 @@ describe("dsync hold", function()
   it("serves a shell script as in its help", function()
     local code, out = command.sh [[
       coproc $dsync hold --ttl 20 name
+      pid=$COPROC_PID # bash forgets it as soon as the process has ended
       read -r _ _ token <&"${COPROC[0]}" || exit 1
       $dsync status name | grep -c "token $token"
       eval "exec ${COPROC[1]}>&-"
-      wait "$COPROC_PID"; echo $?
+      wait "$pid"; echo $?
       $dsync status -q name; echo $?]]
     assert.same({ 0, "1\n0\n1\n" }, { code, out })
   end)
