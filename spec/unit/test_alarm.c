@@ -137,11 +137,11 @@ TEST(of_a_thread_that_has_ended_is_harmless) {
     void *alarm = NULL;
     listen_to_signals();
     dsync_client *client = dsync_open("memory:", NULL, NULL);
-    dsync_lock *lock = held_lock(client, 30);
+    dsync_lock *lock = held_lock(client, 1000);
     REQUIRE(pthread_create(&thread, NULL, make_and_end, lock) == 0);
     (void)pthread_join(thread, &alarm);
     REQUIRE(alarm != NULL);
-    pause_ms(60);
+    pause_ms(1100);
     CHECK_EQ_INT(dsync_alarm_rung(alarm), 1);
     CHECK_EQ_INT(atomic_load(&signals), 0);
     dsync_alarm_free(alarm);
