@@ -85,7 +85,7 @@ if suite.backend == "etcd" then
 
     it("nothing listens, or nothing of that name exists", function()
       finds("nothing_listening", 69, "etcd://127.0.0.1:" .. rig.ports(1)[1])
-      finds("unresolved", 69, "etcd://no-such-host.invalid:2379")
+      finds("unresolved", 69, "etcd://nowhere.invalid:2379")
     end)
 
     it("another protocol, another HTTP server, or nobody who speaks", function()

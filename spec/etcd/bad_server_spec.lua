@@ -55,7 +55,7 @@ describe("a server that", function()
   end)
 
   it("has no address is unavailable", function()
-    all_calls_fail("etcd://no-such-host.invalid:2379", GONE)
+    all_calls_fail("etcd://nowhere.invalid:2379", GONE)
   end)
 
   local modes = {

@@ -436,7 +436,7 @@ TEST(nobody_there_means_not_sent) {
     CHECK_EQ_INT(got.result.fate, DS_HTTP_NOT_SENT);
     CHECK_CONTAINS(got.message, "connection refused");
 
-    ds_endpoint unknown = {.origin = "http://no-such-host.invalid:2379"};
+    ds_endpoint unknown = {.origin = "http://nowhere.invalid:2379"};
     request.endpoint = &unknown;
     int64_t begun = ds_clock_ns();
     got = perform(&request);
@@ -720,7 +720,7 @@ TEST(cancelled_requests_are_silent_in_every_state) {
     for (int i = 0; i < CROWD; i++) {
         CHECK_EQ_INT(crowd[i].times, i % 4 == 0 || crowd[i].cancel_after == -1 ? 0 : 1);
     }
-    ds_endpoint unknown = {.origin = "http://no-such-host.invalid:2379"};
+    ds_endpoint unknown = {.origin = "http://nowhere.invalid:2379"};
     request.endpoint = &unknown;
     begin(&crowd[0], &request);
     (void)ds_loop_wait(loop, &never, ds_clock_ns() + 1 * DS_MS);
