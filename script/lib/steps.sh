@@ -64,6 +64,10 @@ end_steps() {
     fi
     for result in "$step_folder"/*.result; do
         read -r p f s <"$result"
+        if [ "$f" -gt 0 ]; then
+            printf -- '---- the end of %s\n' "${result%.result}.log"
+            tail -n 40 "${result%.result}.log" | cut -c 1-300
+        fi
         passed=$((passed + p)) failed=$((failed + f)) steps_skipped=$((steps_skipped + s))
     done
     if [ "$steps_skipped" -gt 0 ]; then
