@@ -136,6 +136,24 @@ describe("behind a connection that breaks", function()
     d:close()
   end)
 
+  it("what no server says breaks the connection, not the program", function()
+    for _, what in ipairs { "unasked", "short", "endless" } do
+      local d = open { ttl = 30 }
+      local lock = ok(d:lock(what):acquire())
+      local token = lock:token_string()
+      suite.pause(0.3) -- nothing is under way
+      local taken = proxy:tell "taken"
+      proxy:tell("say " .. what)
+      suite.eventually(what .. ": another connection", function() return proxy:tell "taken" > taken end)
+      ok(lock:put("k", what))
+      assert.equal(what, (ok(d:get "k")))
+      assert.equal(token, lock:token_string())
+      assert.equal("held", lock:state())
+      ok(lock:release())
+      d:close()
+    end
+  end)
+
   it("close with calls under way is over in close_timeout, also when the server has stopped reading", function()
     for _, how in ipairs { "deaf", "stopped" } do
       local d = open { close_timeout = 1, ttl = 30 }
