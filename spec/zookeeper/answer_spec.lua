@@ -177,7 +177,7 @@ describe("behind a connection that breaks", function()
     end
   end)
 
-  it("a program that ends with calls under way ends in close_timeout, also when the server has stopped reading", function()
+  it("a program that ends with calls under way is over in close_timeout, also when the server has stopped", function()
     for _, how in ipairs { "deaf", "stopped" } do
       local program = child.start(ENDS, nil, "zookeeper://127.0.0.1:" .. proxy.port, suite.prefix(), how)
       assert(program:expect("^ready", suite.patience))
