@@ -3,7 +3,10 @@
  * it finds no memory and then waits, while its socket stays readable, for the rest of its patience. Here such a
  * connection is broken instead, which the library survives: it tries the next server.
  *
- * Seen by nobody but the library, which is linked into the same module: its connect and recv are these. Knows where frames
+ * And keeps a connection's end from it until it reads. Where it cannot send, it closes the socket without a word: requests
+ * that were under way are neither answered nor lost, and watches asked for then are never set.
+ *
+ * Seen by nobody but the library, which is linked into the same module: its connect, send and recv are these. Knows where frames
  * begin and whose number an answer has, and nothing of what is in them.
  */
 #include "frames.h"
@@ -72,9 +75,18 @@ static void greet(zk_frames *f, size_t wanted, size_t count) {
 
 __attribute__((visibility("hidden"))) int connect(int fd, const struct sockaddr *address, socklen_t size) {
     if (present != NULL) {
-        *present = (zk_frames){.asked = present->asked};
+        *present = (zk_frames){.asked = present->asked, .ending = present->ending};
     }
     return (int)syscall(SYS_connect, fd, address, size);
+}
+
+/* What is broken is also readable: the loop will find out. */
+__attribute__((visibility("hidden"))) ssize_t send(int fd, const void *data, size_t size, int flags) {
+    ssize_t sent = sendto(fd, data, size, flags, NULL, 0);
+    if (sent < 0 && (present == NULL || !present->ending)) {
+        errno = EAGAIN;
+    }
+    return sent;
 }
 
 __attribute__((visibility("hidden"))) ssize_t recv(int fd, void *to, size_t size, int flags) {

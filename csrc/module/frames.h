@@ -8,6 +8,7 @@
 /* The stream of one session's present connection. Zeroed: not connected yet. */
 typedef struct zk_frames {
     unsigned asked; /* requests without an answer: the session's to count */
+    bool ending;    /* being closed: a failure to send is to be told */
     bool greeted;
     size_t greeting; /* its bytes that are still to come; 0: none was asked for yet */
     size_t at;       /* so much of the present frame has come, with its length */

@@ -380,6 +380,7 @@ static void zk_close(ds_zk *zk, bool orderly) {
         (void)shutdown(zk->fd, SHUT_RD);
     }
     zk->listener = NULL;
+    zk->frames.ending = true;
     zk_frames *before = zk_frames_begin(&zk->frames);
     (void)zookeeper_close(zk->handle);
     (void)zk_frames_begin(before);
