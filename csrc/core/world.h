@@ -51,6 +51,7 @@ typedef struct ds_http_result {
     int code;         /* a dsync_code when fate is DS_HTTP_REFUSED; else 0 or a hint (PROTOCOL, RESOURCE) */
     int status;       /* HTTP status, 0 if none came */
     bool resent;      /* libcurl sent the request more than once by itself */
+    bool not_http2;   /* with DS_HTTP_NOT_SENT: who listens there, or this machine, does not speak HTTP/2 */
     const char *body; /* unary only; NUL-terminated; NULL when empty */
     size_t body_size;
     const char *const *header_values; /* parallel to the request's want_headers; NULL where absent */
@@ -81,7 +82,10 @@ typedef struct ds_http_request {
     int64_t timeout_ns; /* from now, connecting included; DS_NEVER for a stream */
     bool urgent;        /* never queued behind other requests (renewals) */
     bool stream;        /* deliver the body through on_data */
-    bool duplex;        /* the request body stays open for http_send (sent with "Connection: close") */
+    bool duplex;        /* the request body stays open for http_send (HTTP/1.1: sent with "Connection: close") */
+    /* Over the one HTTP/2 connection that all such requests to this endpoint share; "http://" and unix sockets only.
+     * want_headers then finds trailers, too. Nothing is ever sent twice: `resent` stays false. */
+    bool http2;
 } ds_http_request;
 
 typedef struct ds_http ds_http; /* one request in flight */

@@ -1,4 +1,4 @@
-/* http.h: what the loop asks of HTTP. Requests themselves come in through world.h.
+/* http.h: what the loop asks of HTTP/1.1. Requests themselves come in through world.h.
  *
  * The client belongs to its loop: every call needs the loop's mutex, and no call but ds_http_poll is made while somebody
  * polls. What the core asks for (start, cancel, send) is only put on lists; ds_http_run does it.
@@ -6,6 +6,7 @@
 #ifndef DS_HTTP_H
 #define DS_HTTP_H
 
+#include "http_any.h"
 #include "loop.h"
 
 typedef struct ds_http_client ds_http_client;

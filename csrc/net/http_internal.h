@@ -54,6 +54,7 @@ typedef struct ds_http_host {
 } ds_http_host;
 
 struct ds_http {
+    ds_http_any any;
     ds_list node;
     ds_http_client *client;
     ds_http_host *host;

@@ -1,44 +1,7 @@
-/* http_request.c: takes over what a caller asked for. Checks and copies; knows nothing of libcurl's state. */
+/* http_request.c: takes over what a caller asked for. Copies; knows nothing of libcurl's state. */
 #include "http_internal.h"
 
 #include <string.h>
-
-static bool is_visible(const char *text) {
-    for (; *text != '\0'; text++) {
-        if (*text <= 0x20 || *text >= 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* "Name: value", the name a token, the value printable ASCII: nothing may begin a line of its own. */
-static bool header_is_sound(const char *line) {
-    size_t name = strspn(line, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
-    if (name == 0 || line[name] != ':') {
-        return false;
-    }
-    for (const char *value = line + name + 1; *value != '\0'; value++) {
-        if (*value < 0x20 || *value > 0x7e) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static const char *unsound(const ds_http_request *request) {
-    if (request->target[0] != '/' || !is_visible(request->target) || strchr(request->target, '#') != NULL) {
-        return "the request's path has characters that cannot be sent";
-    }
-    for (const char *const *line = request->headers; *line != NULL; line++) {
-        if (!header_is_sound(*line)) {
-            return "a request header has characters that cannot be sent; is there a line break or a non-ASCII "
-                   "character "
-                   "in a token or password?";
-        }
-    }
-    return NULL;
-}
 
 static bool reserve(ds_http *http, size_t size) {
     if (size <= http->store_capacity) {
@@ -111,7 +74,7 @@ bool ds_http_prepare(ds_http *http, const ds_http_request *request) {
     if (!reserve(http, size)) {
         return false;
     }
-    http->unsound = unsound(request);
+    http->unsound = ds_http_unsound(request);
     http->url = put(http, http->host->url, origin_size);
     http->store_used--;
     (void)put(http, request->target, target_size);

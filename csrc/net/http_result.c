@@ -22,33 +22,10 @@ static const char *origin(const ds_http *http) {
 
 /* ---- no connection ------------------------------------------------------------------------------------------------ */
 
-static const char *connect_hint(long os_error) {
-    switch (os_error) {
-    case ECONNREFUSED:
-        return "connection refused; is a server listening there?";
-    case ENOENT:
-        return "there is no such socket; is the server running?";
-    case EACCES:
-    case EPERM:
-        return "the system does not let this process connect there";
-    case EMFILE:
-    case ENFILE:
-        return "no file descriptor left for a connection; raise the limit (ulimit -n)";
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case EADDRNOTAVAIL:
-        return "no route to that host; is the address right?";
-    case ETIMEDOUT:
-        return "nobody answered at that address; is a firewall in between?";
-    default:
-        return NULL;
-    }
-}
-
 static void judge_connect(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
     long os_error = 0;
     (void)curl_easy_getinfo(http->easy, CURLINFO_OS_ERRNO, &os_error);
-    const char *hint = connect_hint(os_error);
+    const char *hint = ds_http_connect_hint(os_error);
     not_answered(http, result);
     result->code = os_error == EMFILE || os_error == ENFILE ? DSYNC_RESOURCE : 0;
     TEXT("%s: %s", origin(http), hint != NULL ? hint : "cannot connect");
@@ -209,6 +186,7 @@ static void begin(ds_http *http, ds_http_result *result, char *text) {
     result->code = 0;
     result->status = (int)http->status;
     result->resent = http->sends > 1;
+    result->not_http2 = false;
     result->body = NULL;
     result->body_size = 0;
     result->message = text;

@@ -5,9 +5,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define HEADER_BYTES_MAX ((size_t)32 * 1024)
-#define HEADER_LINES_MAX 64u
-
 /* Anything but the number of bytes offered makes libcurl end the transfer. */
 static size_t refuse(ds_http *http, ds_http_abort why) {
     http->abort = why;
@@ -72,7 +69,7 @@ size_t ds_http_on_header(char *line, size_t one, size_t count, void *argument) {
         return refuse(http, DS_HTTP_ABORT_CANCELLED);
     }
     http->header_bytes += size;
-    if (++http->header_lines > HEADER_LINES_MAX || http->header_bytes > HEADER_BYTES_MAX) {
+    if (++http->header_lines > DS_HTTP_HEADER_LINES_MAX || http->header_bytes > DS_HTTP_HEADER_BYTES_MAX) {
         return refuse(http, DS_HTTP_ABORT_HEADERS);
     }
     if (is_empty_line(line, size)) {

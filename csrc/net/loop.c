@@ -123,20 +123,6 @@ static void op_take_back(ds_world *world, ds_task *task) {
     ds_loop_take_back(loop_of(world), task);
 }
 
-static ds_http *op_http_start(ds_world *world, const ds_http_request *request, ds_http_sink *sink) {
-    ds_loop *loop = loop_of(world);
-    loop->requests++;
-    return loop->http != NULL ? ds_http_start(loop->http, request, sink) : NULL;
-}
-
-static void op_http_cancel(ds_world *world, ds_http *http) {
-    ds_http_cancel(loop_of(world)->http, http);
-}
-
-static bool op_http_send(ds_world *world, ds_http *http, const void *bytes, size_t count) {
-    return ds_http_send(loop_of(world)->http, http, bytes, count);
-}
-
 static const ds_world_ops operations = {
     .now = op_now,
     .wall_ms = op_wall_ms,
@@ -145,9 +131,9 @@ static const ds_world_ops operations = {
     .timer_stop = op_timer_stop,
     .post = op_post,
     .notify = op_notify,
-    .http_start = op_http_start,
-    .http_cancel = op_http_cancel,
-    .http_send = op_http_send,
+    .http_start = ds_loop_http_start,
+    .http_cancel = ds_loop_http_cancel,
+    .http_send = ds_loop_http_send,
     .take_back = op_take_back,
     .fd_watch = ds_loop_fd_watch,
     .fd_unwatch = ds_loop_fd_unwatch,
@@ -170,6 +156,7 @@ ds_loop *ds_loop_new(const ds_http_config *http, dsync_error *error) {
     ds_list_init(&loop->waiters);
     ds_list_init(&loop->notified);
     ds_list_init(&loop->fds);
+    ds_list_init(&loop->refused);
     if (pthread_mutex_init(&loop->mutex, NULL) != 0) {
         goto no_mutex;
     }
@@ -179,12 +166,10 @@ ds_loop *ds_loop_new(const ds_http_config *http, dsync_error *error) {
     if (!ds_parker_init(&loop->io_parker)) {
         goto no_parker;
     }
-    if (http != NULL) {
-        loop->http = ds_http_client_new(http, &loop->world, error);
-        if (loop->http == NULL) {
-            ds_loop_free(loop);
-            return NULL;
-        }
+    loop->wake_fd = -1;
+    if (http != NULL && !(ds_loop_poll_begin(loop, error) && ds_loop_http_begin(loop, http, error))) {
+        ds_loop_free(loop);
+        return NULL;
     }
     return loop;
 
@@ -199,7 +184,8 @@ no_mutex:
 }
 
 void ds_loop_free(ds_loop *loop) {
-    ds_http_client_free(loop->http);
+    ds_loop_http_end(loop);
+    ds_loop_poll_end(loop);
     ds_parker_destroy(&loop->io_parker);
     (void)pthread_mutex_destroy(&loop->wake_mutex);
     (void)pthread_mutex_destroy(&loop->mutex);

@@ -1,12 +1,12 @@
-/* loop.h: the real world: an event loop on curl_multi_poll, CLOCK_BOOTTIME, timers, and who drives it.
+/* loop.h: the real world: an event loop on poll or curl_multi_poll, CLOCK_BOOTTIME, timers, and who drives it.
  *
  * One mutex protects the loop and everything that lives above it (the client's protocol state). Whoever holds it may
  * call the core. The loop must also be driven: somebody has to poll the sockets and fire the timers. Normally that is
  * the loop's own I/O thread. A thread that blocks for a result drives the loop itself meanwhile (a hop to another
  * thread and back costs more than a tenth of an etcd request), and the I/O thread takes over again when nobody drives.
  *
- * While somebody polls, the mutex is free but libcurl's multi handle is the poller's: requests started meanwhile are put
- * aside and the poller is woken to start them.
+ * While somebody polls, the mutex is free but the connections are the poller's: requests started meanwhile are put aside
+ * and the poller is woken to start them.
  */
 #ifndef DS_LOOP_H
 #define DS_LOOP_H
@@ -21,9 +21,11 @@ typedef struct ds_http_config {
     int64_t connect_timeout_ms;
     const char *tls_ca, *tls_cert, *tls_key, *tls_server_name;
     bool tls_insecure_skip_verify;
+    bool
+        late; /* libcurl is loaded for the first request over HTTP/1.1, which hears of it when it cannot; else at once */
 } ds_http_config;
 
-/* `http` NULL: a loop without a network (memory:, local:), which never creates a multi handle. NULL with `error` filled
+/* `http` NULL: a loop without a network (memory:, local:), which never opens a socket. NULL with `error` filled
  * on failure. No thread is started yet. */
 ds_loop *ds_loop_new(const ds_http_config *http, dsync_error *error);
 /* Starts the I/O thread (idempotent, called with the mutex held or not at all concurrently). False: error filled. All

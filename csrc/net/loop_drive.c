@@ -23,17 +23,6 @@ static void run_notified(ds_loop *loop) {
     }
 }
 
-static bool http_pending(const ds_loop *loop) {
-    return loop->http != NULL && ds_http_pending(loop->http);
-}
-
-static void run_http(ds_loop *loop) {
-    if (loop->http != NULL) {
-        ds_http_run(loop->http);
-        ds_loop_run_tasks(loop);
-    }
-}
-
 /* Does everything that can be done now. Bounded: what keeps making work for itself continues after a look at the
  * sockets. */
 static void run(ds_loop *loop) {
@@ -45,8 +34,8 @@ static void run(ds_loop *loop) {
         if (pass == 0) {
             ds_loop_run_fds(loop);
         }
-        if (pass == 0 || http_pending(loop)) {
-            run_http(loop);
+        if (pass == 0 || ds_loop_http_pending(loop)) {
+            ds_loop_http_run(loop);
         } else if (ds_timers_next(&loop->timers) > ds_clock_ns()) {
             break;
         }
@@ -85,8 +74,8 @@ static bool hand_over(ds_loop *loop) {
 
 /* A caller ceases to drive. */
 static void step_down(ds_loop *loop) {
-    if (http_pending(loop)) {
-        run_http(loop); /* what was asked for last goes out now, not when the I/O thread has woken up */
+    if (ds_loop_http_pending(loop)) {
+        ds_loop_http_run(loop); /* what was asked for last goes out now, not when the I/O thread has woken up */
         ds_loop_wake_waiters(loop);
     }
     loop->driver = DS_DRIVER_NONE;
@@ -111,8 +100,8 @@ void ds_loop_settle(ds_loop *loop) {
     ds_loop_run_tasks(loop);
     if (loop->driver == DS_DRIVER_NONE && loop->rest != DS_REST_IDLE) {
         /* The I/O thread naps (or there is none): start here what was asked for, it will look after it. */
-        for (int pass = 0; pass < PASSES_MAX && http_pending(loop); pass++) {
-            run_http(loop);
+        for (int pass = 0; pass < PASSES_MAX && ds_loop_http_pending(loop); pass++) {
+            ds_loop_http_run(loop);
         }
     }
     if (!ds_list_empty(&loop->waiters)) {
@@ -191,7 +180,7 @@ static void drive_once(ds_loop *loop) {
     }
     if (loop->finishing) {
         loop->driver = DS_DRIVER_NONE;
-    } else if (http_pending(loop) || ds_loop_network(loop)) {
+    } else if (ds_loop_http_pending(loop) || ds_loop_network(loop)) {
         ds_loop_sleep(loop, &loop->io_parker, DS_NEVER, NULL);
         loop->driver = DS_DRIVER_NONE;
     } else {
@@ -215,9 +204,7 @@ void *ds_loop_io_main(void *argument) {
         }
     }
     ds_loop_run_tasks(loop);
-    if (loop->http != NULL) {
-        ds_http_hang_up(loop->http); /* its owner may be garbage for long before it is collected */
-    }
+    ds_loop_http_hang_up(loop); /* its owner may be garbage for long before it is collected */
     void (*last)(void *) = loop->last;
     void *last_argument = loop->last_argument;
     pthread_mutex_unlock(&loop->mutex);

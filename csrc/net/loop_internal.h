@@ -6,7 +6,7 @@
  *
  * Who drives. At most one thread is the driver: the I/O thread or a caller inside ds_loop_wait. A driver alternates
  * between running the loop (with the mutex) and sleeping until something happens (without it; `asleep`). Only while no
- * driver is asleep may whoever holds the mutex touch the multi handle.
+ * driver is asleep may whoever holds the mutex touch the connections.
  *
  * When the I/O thread does not drive it rests (ds_rest): a short nap while callers come and go, so that one blocking call
  * after the other costs no wake-up and no hop; untimed while one caller drives for long; and, when nothing is on the
@@ -15,9 +15,11 @@
 #ifndef DS_LOOP_INTERNAL_H
 #define DS_LOOP_INTERNAL_H
 
+#include "h2.h"
 #include "http.h"
 #include "loop.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -52,6 +54,13 @@ typedef enum ds_rest {
     DS_REST_IDLE, /* nothing on the wire: until `rest_until_ns`, and whoever makes work for it wakes it */
 } ds_rest;
 
+/* In what a thread sleeps that the others may have to wake. */
+typedef enum ds_sleep {
+    DS_SLEEP_PARKED, /* on its parker */
+    DS_SLEEP_POLL,   /* in poll */
+    DS_SLEEP_CURL,   /* in curl_multi_poll */
+} ds_sleep;
+
 /* A caller in ds_loop_wait that does not drive. */
 typedef struct ds_waiter {
     ds_list node;
@@ -66,7 +75,11 @@ struct ds_loop {
     pthread_mutex_t mutex; /* guards everything down to wake_mutex, and all protocol state above the loop */
     ds_list tasks;
     ds_timers timers;
-    ds_http_client *http; /* NULL: no network */
+    bool network;
+    ds_http_config http_config; /* copied */
+    ds_http_client *http;       /* NULL: not needed so far */
+    ds_h2_client *h2;           /* NULL: not needed so far */
+    ds_list refused;            /* requests that end without having been sent, see loop_http.c */
     ds_driver driver;
     ds_rest rest;
     bool asleep;             /* the driver sleeps without the mutex */
@@ -80,7 +93,11 @@ struct ds_loop {
     bool started, finishing;
     uint64_t requests; /* HTTP requests begun */
     ds_list fds;       /* ds_fd.node: descriptors that others brought */
-    bool fds_news;     /* they are not what a sleeping driver polls */
+    bool fds_news;     /* they are not what a sleeping driver polls, or what the last poll was about */
+    bool fds_known;    /* `polled` says which are ready */
+    int64_t fds_looked_ns;
+    struct pollfd *polled; /* what the driver polls: `wake_fd`, then `fds` in their order */
+    size_t polled_count, polled_capacity;
     unsigned char random_pool[256];
     size_t random_left;
     unsigned poll_failures; /* in a row */
@@ -94,7 +111,8 @@ struct ds_loop {
     pthread_mutex_t wake_mutex; /* guards the rest, and every ds_parker.token */
     ds_list notified;
     ds_parker *target; /* who must hear of a notification; NULL: somebody runs and will look before it sleeps */
-    bool target_polls; /* the target sleeps in curl_multi_poll */
+    ds_sleep target_sleep;
+    int wake_fd; /* ends a poll; -1: no network */
     ds_parker io_parker;
 };
 
@@ -115,7 +133,23 @@ ds_task *ds_loop_pop_notified(ds_loop *loop); /* or NULL */
 void ds_loop_notify(ds_loop *loop, ds_task *task);
 void ds_loop_take_back(ds_loop *loop, ds_task *task);
 
+/* loop_http.c: the HTTP clients and the requests that no client can send. */
+bool ds_loop_http_begin(ds_loop *loop, const ds_http_config *config, dsync_error *error);
+void ds_loop_http_end(ds_loop *loop);
+void ds_loop_http_hang_up(ds_loop *loop);
+bool ds_loop_http_pending(const ds_loop *loop); /* is there something that ds_loop_http_run would do at once? */
+void ds_loop_http_run(ds_loop *loop);
+ds_http *ds_loop_http_start(ds_world *world, const ds_http_request *request, ds_http_sink *sink);
+void ds_loop_http_cancel(ds_world *world, ds_http *http);
+bool ds_loop_http_send(ds_world *world, ds_http *http, const void *bytes, size_t count);
+
 /* loop_fds.c: descriptors that others brought. */
+bool ds_loop_poll_begin(ds_loop *loop, dsync_error *error);
+void ds_loop_poll_end(ds_loop *loop);
+/* How the driver will sleep, after taking note of everything that it polls for. False: out of memory. */
+bool ds_loop_poll_prepare(ds_loop *loop, ds_sleep *sleep);
+bool ds_loop_poll(ds_loop *loop, ds_sleep sleep, int timeout_ms); /* without the mutex; false: cannot poll */
+void ds_loop_poll_wake(const ds_loop *loop, ds_sleep sleep);      /* any thread */
 void ds_loop_fd_watch(ds_world *world, ds_fd *fd);
 void ds_loop_fd_unwatch(ds_world *world, ds_fd *fd);
 void ds_loop_run_fds(ds_loop *loop);       /* tells the owners of those that are ready now */

@@ -107,13 +107,11 @@ void ds_loop_sleep(ds_loop *loop, ds_parker *parker, int64_t until_ns, const boo
     int64_t next = ds_timers_next(&loop->timers);
     loop->sleep_until_ns = next < until_ns ? next : until_ns;
     int64_t length = sleep_length(loop->sleep_until_ns);
-    bool network = ds_loop_network(loop);
-    if (loop->http != NULL && ds_http_pending(loop->http)) {
+    if (ds_loop_http_pending(loop)) {
         length = 0; /* only a look at the sockets in between */
     }
-    loop->fds_news = false;
-    if (network && !ds_http_look_at(loop->http, &loop->fds)) {
-        network = false; /* no memory: looks again soon */
+    ds_sleep sleep = DS_SLEEP_PARKED;
+    if (!ds_loop_poll_prepare(loop, &sleep)) { /* no memory: looks again soon */
         length = length < NO_MEMORY_NS ? length : NO_MEMORY_NS;
     }
 
@@ -124,15 +122,15 @@ void ds_loop_sleep(ds_loop *loop, ds_parker *parker, int64_t until_ns, const boo
     }
     parker->token = false;
     loop->target = parker;
-    loop->target_polls = network;
+    loop->target_sleep = sleep;
     loop->asleep = true;
     loop->kicked = false;
     loop->driver_done = done;
     bool good = true;
-    if (network) {
+    if (sleep != DS_SLEEP_PARKED) {
         pthread_mutex_unlock(&loop->wake_mutex);
         pthread_mutex_unlock(&loop->mutex);
-        good = ds_http_poll(loop->http, poll_ms(length));
+        good = ds_loop_poll(loop, sleep, poll_ms(length));
         pthread_mutex_lock(&loop->mutex);
         pthread_mutex_lock(&loop->wake_mutex);
         loop->target = NULL;
@@ -158,7 +156,7 @@ void ds_loop_rest(ds_loop *loop, ds_rest rest, int64_t until_ns) {
             return;
         }
         loop->target = &loop->io_parker;
-        loop->target_polls = false;
+        loop->target_sleep = DS_SLEEP_PARKED;
     }
     loop->rest = rest;
     loop->rest_until_ns = until_ns;
@@ -178,7 +176,7 @@ void ds_loop_rearm(ds_loop *loop) {
     pthread_mutex_lock(&loop->wake_mutex);
     if (loop->rest == DS_REST_IDLE) {
         loop->target = &loop->io_parker;
-        loop->target_polls = false;
+        loop->target_sleep = DS_SLEEP_PARKED;
         wake = wake || !ds_list_empty(&loop->notified);
     }
     if (wake) {
@@ -192,10 +190,10 @@ static void wake_target(ds_loop *loop) {
     if (loop->target == NULL) {
         return;
     }
-    if (loop->target_polls) {
-        ds_http_wake(loop->http);
-    } else {
+    if (loop->target_sleep == DS_SLEEP_PARKED) {
         unpark_locked(loop->target);
+    } else {
+        ds_loop_poll_wake(loop, loop->target_sleep);
     }
 }
 

@@ -3,7 +3,7 @@
 # "a|b": either will do; the first is what gets installed.
 
 packages_build="make gcc libc6-dev pkg-config|pkgconf libcurl4-openssl-dev libcjson-dev
-  libsqlite3-dev lua5.4 liblua5.4-dev"
+  libsqlite3-dev libnghttp2-dev lua5.4 liblua5.4-dev"
 packages_test="$packages_build
   lua5.1 liblua5.1-0-dev lua5.3 liblua5.3-dev luajit2|luajit libluajit2-5.1-dev|libluajit-5.1-dev
   lua-busted lua-check lua-socket lua-cqueues lua-luv lua-copas nginx-light|nginx libnginx-mod-http-lua
