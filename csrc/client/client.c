@@ -213,7 +213,8 @@ static bool make_loop(dsync_client *client, const ds_url *url, dsync_error *erro
                            .tls_cert = o->tls_cert,
                            .tls_key = o->tls_key,
                            .tls_server_name = o->tls_server_name,
-                           .tls_insecure_skip_verify = o->tls_insecure_skip_verify != 0};
+                           .tls_insecure_skip_verify = o->tls_insecure_skip_verify != 0,
+                           .late = url->scheme == DS_SCHEME_ZOOKEEPER};
     bool network = url->scheme != DS_SCHEME_MEMORY && url->scheme != DS_SCHEME_LOCAL;
     client->loop = ds_loop_new(network ? &http : NULL, error);
     return client->loop != NULL;

@@ -322,7 +322,7 @@ bool ds_h2_send(ds_h2_client *client, ds_http *http, const void *bytes, size_t c
 /* ---- the client --------------------------------------------------------------------------------------------------- */
 
 ds_h2_client *ds_h2_client_new(const ds_http_config *config, ds_world *world, dsync_error *error) {
-    if (!ds_nghttp2_load(error)) {
+    if (!ds_h2_load(error)) {
         return NULL;
     }
     ds_h2_client *client = ds_calloc(1, sizeof(*client));

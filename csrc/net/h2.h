@@ -12,6 +12,8 @@
 
 typedef struct ds_h2_client ds_h2_client;
 
+/* Loads libnghttp2; any thread. False with DSYNC_UNSUPPORTED (`error` may be NULL): this machine does not have it. */
+bool ds_h2_load(dsync_error *error);
 /* NULL with `error` filled: DSYNC_UNSUPPORTED when there is no libnghttp2, DSYNC_RESOURCE when there is no memory. */
 ds_h2_client *ds_h2_client_new(const ds_http_config *config, ds_world *world, dsync_error *error);
 void ds_h2_client_free(ds_h2_client *client); /* requests in flight are cancelled silently */

@@ -42,7 +42,7 @@ static void load(void) {
 }
 
 /* What is missing now may be there at the next try: a process can be out of descriptors for a while. */
-bool ds_nghttp2_load(dsync_error *error) {
+bool ds_h2_load(dsync_error *error) {
     pthread_mutex_lock(&mutex);
     if (missing != NULL) {
         load();
@@ -57,10 +57,15 @@ bool ds_nghttp2_load(dsync_error *error) {
 
 #else
 
+bool ds_h2_load(dsync_error *error) {
+    ds_error_set(error, DSYNC_UNSUPPORTED, "dsync was built without libnghttp2");
+    return false;
+}
+
 ds_h2_client *ds_h2_client_new(const ds_http_config *config, ds_world *world, dsync_error *error) {
     (void)config;
     (void)world;
-    ds_error_set(error, DSYNC_UNSUPPORTED, "dsync was built without libnghttp2");
+    (void)ds_h2_load(error);
     return NULL;
 }
 

@@ -1,18 +1,12 @@
 /* h2_late.h: libnghttp2, loaded when the first request over HTTP/2 is made.
  *
  * As with libcurl (curl_late.h) nothing here is linked against it, so that who does not need it does not have to have it,
- * and its functions are called through a table, under their own names.
+ * and its functions are called through a table, under their own names. ds_h2_load (h2.h) fills the table.
  */
 #ifndef DS_H2_LATE_H
 #define DS_H2_LATE_H
 
-#include "../dsync.h"
-
 #include <nghttp2/nghttp2.h>
-#include <stdbool.h>
-
-/* Loads libnghttp2 unless it is there; false with DSYNC_UNSUPPORTED when it is not there. Any thread. */
-bool ds_nghttp2_load(dsync_error *error);
 
 /* Every function of libnghttp2 that is called. */
 #define DS_NGHTTP2_FUNCTIONS(X)                                                                                        \
