@@ -64,6 +64,8 @@ lua_program = $(if $(filter luajit,$(1)),luajit,lua$(1))
 # ---- how to compile ---------------------------------------------------------------------------------------------------
 
 dependency_flags := $(shell $(PKG_CONFIG) --cflags libcurl libcjson sqlite3 2>/dev/null)
+# The tests' own HTTP/2 server. What is installed loads libnghttp2 when it needs it, as it does libcurl.
+server_libs := -Wl,--as-needed $(shell $(PKG_CONFIG) --libs libnghttp2 2>/dev/null)
 dependency_libs := $(shell $(PKG_CONFIG) --libs libcurl libcjson sqlite3 2>/dev/null) -lpthread -ldl
 warnings = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror=vla \
   -Werror=implicit-function-declaration
@@ -112,7 +114,7 @@ $(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/module/literal.c csrc/m
 
 $(1)/unit/%: $(1)/spec/unit/%.o $$(unit_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(link_flags) $(3) -o $$@ $$^ $$(dependency_libs) $$(LDFLAGS)
+	$$(Q)$$(CC) $$(link_flags) $(3) -o $$@ $$^ $$(dependency_libs) $$(server_libs) $$(LDFLAGS)
 
 $(1)/contract/%: $(1)/spec/contract/%.o $$(contract_helpers:%.c=$(1)/%.o) $(1)/libdsync.a
 	@mkdir -p $$(@D)

@@ -94,7 +94,7 @@ void ds_h2_judge_timeout(ds_h2_request *self, ds_http_result *result, char *text
         TEXT("%s: no answer within %.3g s", origin(self), seconds);
     } else if (link != NULL && link->stage == DS_H2_LOOKUP) {
         TEXT("%s: looking up the host's address takes too long; is the name server up?", origin(self));
-    } else if (link == NULL || link->stage != DS_H2_UP) {
+    } else if (link != NULL && link->stage != DS_H2_UP) {
         TEXT("%s: no connection within %.3g s; is the server up and the address right?", origin(self), seconds);
     } else {
         TEXT("%s: not sent within %.3g s, because too many other requests were under way", origin(self), seconds);
