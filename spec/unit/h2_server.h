@@ -99,6 +99,7 @@ static inline void h2_more(h2_stream *stream, const char *bytes, size_t size) {
         memcpy(grown + stream->reply_size, bytes, size);
         stream->reply = grown;
         stream->reply_size += size;
+        grown[stream->reply_size] = '\0';
     }
 }
 

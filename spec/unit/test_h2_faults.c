@@ -8,7 +8,7 @@
 /* ---- the server's manners ----------------------------------------------------------------------------------------- */
 
 static void serve_headers(h2_stream *stream, int lines, int size) {
-    static char names[70][8];
+    static char names[70][16];
     static char value[4096];
     const char *list[142] = {NULL};
     memset(value, 'v', sizeof(value));
@@ -241,11 +241,22 @@ TEST(nobody_there_means_not_sent) {
     tear_down();
 }
 
-static char say[4096]; /* what a server says that does not speak HTTP/2, once a client has spoken */
+/* What a server says that does not speak HTTP/2, or badly, once a client has spoken. */
+static pthread_mutex_t say_mutex = PTHREAD_MUTEX_INITIALIZER;
+static char say[4096];
 static size_t say_size;
 
+static void set_say(const char *bytes, size_t size) {
+    pthread_mutex_lock(&say_mutex);
+    memcpy(say, bytes, size);
+    say_size = size;
+    pthread_mutex_unlock(&say_mutex);
+}
+
 static bool speak(server_request *request) {
+    pthread_mutex_lock(&say_mutex);
     (void)server_write(request->fd, say, say_size);
+    pthread_mutex_unlock(&say_mutex);
     return false;
 }
 
@@ -279,8 +290,7 @@ TEST(who_does_not_speak_http2_is_found_out_before_anything_is_sent) {
     REQUIRE(server_start(&stranger, NULL, speak, NULL));
     for (size_t i = 0; i < DS_COUNT(rows); i++) {
         test_case("%s", rows[i].say);
-        memcpy(say, rows[i].say, rows[i].size);
-        say_size = rows[i].size;
+        set_say(rows[i].say, rows[i].size);
         outcome got = ask_stranger(&stranger, "/echo");
         CHECK_EQ_INT(got.result.fate, DS_HTTP_NOT_SENT);
         CHECK(got.result.not_http2);
@@ -299,12 +309,14 @@ TEST(a_server_that_speaks_badly_is_left) {
     REQUIRE(server_start(&stranger, NULL, speak, NULL));
     for (int row = 0; row < 60; row++) {
         test_case("row %d", row);
-        memcpy(say, settings, 9);
-        say_size = 9;
-        for (int i = 0; i < row * 7; i++) {
+        char bytes[9 + 60 * 7];
+        memcpy(bytes, settings, 9);
+        for (int i = 0; i < row * 7; i++) { /* the even rows: short frames of some sense */
             state = state * 1664525u + 1013904223u;
-            say[say_size++] = (char)(i % 9 < 3 ? (i % 9 == 2 ? 6 : 0) : (int)(state >> 24) % (row % 2 == 0 ? 12 : 256));
+            int byte = (int)(state >> 24) % (row % 2 == 0 ? 12 : 256);
+            bytes[9 + i] = (char)(i % 9 == 2 ? 6 : i % 9 < 2 ? 0 : byte);
         }
+        set_say(bytes, 9 + (size_t)row * 7);
         outcome got = ask_stranger(&stranger, "/echo");
         CHECK(got.result.fate == DS_HTTP_UNKNOWN || got.result.fate == DS_HTTP_NOT_SENT);
         CHECK(!got.result.not_http2);
