@@ -45,11 +45,12 @@ void ds_h2_let_go(ds_h2_request *self, uint32_t error_code, ds_h2_outcome outcom
     (void)nghttp2_session_set_stream_user_data(link->session, self->stream_id, NULL);
     if (error_code != DS_H2_CLOSED) {
         (void)nghttp2_submit_rst_stream(link->session, NGHTTP2_FLAG_NONE, self->stream_id, error_code);
+        link->news = true;
     }
     ds_list_remove(&self->node);
     ds_list_remove(&self->upload_node);
     link->count--;
-    link->news = client->news = true;
+    client->news = true;
     self->link = NULL;
     self->outcome = outcome;
     if (outcome != DS_H2_OPEN) {
@@ -255,8 +256,13 @@ void ds_h2_run(ds_h2_client *client) {
     }
     for (node = client->links.next; node != &client->links; node = node->next) {
         ds_h2_link *link = DS_LIST_ENTRY(node, ds_h2_link, node);
-        if (link->news && !link->failed && link->fd.fd >= 0) {
+        if (link->failed || link->fd.fd < 0) {
+            continue;
+        }
+        if (link->news) {
             ds_h2_link_write(link);
+        } else {
+            ds_h2_link_watch(link);
         }
     }
 }

@@ -123,12 +123,14 @@ struct ds_h2_link {
     ds_fd fd; /* fd.fd -1: not connected */
     nghttp2_session *session;
     ds_list active;
-    unsigned count; /* in `active` */
-    bool carried;   /* it has taken a request */
-    bool leaving;   /* it takes no more */
-    bool suspect;   /* it takes none unless the server says something */
-    bool news;      /* there may be something to write */
-    bool failed;    /* `failure` says why; it is closed at the next chance */
+    unsigned count;    /* in `active` */
+    bool carried;      /* it has taken a request */
+    bool leaving;      /* it takes no more */
+    bool suspect;      /* it takes none unless the server says something */
+    bool news;         /* there is something to write */
+    ds_timer courtesy; /* writes what can wait for the next request, if none comes soon */
+    size_t unthanked;  /* bytes read since the last write */
+    bool failed;       /* `failure` says why; it is closed at the next chance */
     ds_h2_failure failure;
     int64_t heard_ns; /* when the server last said anything */
     int64_t asked_ns; /* when it was asked for a sign of life; 0: no question is open */
@@ -175,6 +177,7 @@ void ds_h2_link_up(ds_h2_link *link);    /* the server has greeted */
 /* h2_bytes.c: what is read from and written to a connection. */
 void ds_h2_link_ready(ds_fd *fd, unsigned events);
 void ds_h2_link_read(ds_h2_link *link);
+void ds_h2_link_on_courtesy(ds_timer *courtesy);
 void ds_h2_link_write(ds_h2_link *link); /* everything that is to be said now, at once */
 
 /* h2_frames.c: libnghttp2's callbacks, and what is said to it. */

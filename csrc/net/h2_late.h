@@ -31,6 +31,7 @@
     X(session_set_local_window_size)                                                                                   \
     X(session_set_stream_user_data)                                                                                    \
     X(session_want_read)                                                                                               \
+    X(session_want_write)                                                                                              \
     X(submit_ping)                                                                                                     \
     X(submit_request)                                                                                                  \
     X(submit_rst_stream)                                                                                               \
@@ -67,6 +68,7 @@ extern ds_nghttp2_table ds_nghttp2;
 #define nghttp2_session_set_local_window_size ds_nghttp2.session_set_local_window_size
 #define nghttp2_session_set_stream_user_data ds_nghttp2.session_set_stream_user_data
 #define nghttp2_session_want_read ds_nghttp2.session_want_read
+#define nghttp2_session_want_write ds_nghttp2.session_want_write
 #define nghttp2_submit_ping ds_nghttp2.submit_ping
 #define nghttp2_submit_request ds_nghttp2.submit_request
 #define nghttp2_submit_rst_stream ds_nghttp2.submit_rst_stream

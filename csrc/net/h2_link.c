@@ -58,6 +58,7 @@ void ds_h2_link_free(ds_h2_link *link) {
     ds_world *world = link->client->world;
     ds_list_remove(&link->node);
     ds_timer_stop(world, &link->timer);
+    ds_timer_stop(world, &link->courtesy);
     ds_h2_dial_end(&link->dial);
     if (link->session != NULL) {
         nghttp2_session_del(link->session);
@@ -218,6 +219,7 @@ ds_h2_link *ds_h2_link_new(ds_h2_host *host) {
     link->client = client;
     link->host = host;
     link->timer.fire = on_timer;
+    link->courtesy.fire = ds_h2_link_on_courtesy;
     link->dial.world = client->world;
     link->dial.done = on_dialled;
     link->dial.timeout_ns = client->connect_timeout_ns;
