@@ -180,9 +180,13 @@ static void queue(ds_h2_request *self) {
 
 static void submit(ds_h2_link *link, ds_h2_request *self) {
     ds_list_remove(&self->node);
-    if (!ds_h2_submit(link, self)) { /* no memory, or no number left for another stream */
+    if (!ds_h2_submit(link, self)) {
         put_back(link->host, self);
-        ds_h2_link_leave(link);
+        if (self->stream_id == NGHTTP2_ERR_NOMEM) {
+            ds_h2_link_fail(link, DSYNC_RESOURCE, false, "out of memory");
+        } else {
+            ds_h2_link_leave(link); /* no number is left for another stream */
+        }
         return;
     }
     self->state = DS_H2_ACTIVE;

@@ -48,6 +48,8 @@ static bool check_greeting(ds_h2_link *link, const char *bytes, size_t size) {
     return false;
 }
 
+static const char breaks_rules[] = "the server breaks the rules of HTTP/2; is it the right port?";
+
 static void take(ds_h2_link *link, const char *bytes, size_t size) {
     if (link->greeting_size < sizeof(link->greeting) && !check_greeting(link, bytes, size)) {
         return;
@@ -56,8 +58,8 @@ static void take(ds_h2_link *link, const char *bytes, size_t size) {
     link->unthanked += size;
     if (taken == NGHTTP2_ERR_NOMEM) {
         ds_h2_link_fail(link, DSYNC_RESOURCE, false, "out of memory");
-    } else if (taken < 0 || (!nghttp2_session_want_read(link->session) && (!link->leaving || link->count > 0))) {
-        ds_h2_link_fail(link, DSYNC_PROTOCOL, false, "the server breaks the rules of HTTP/2; is it the right port?");
+    } else if (taken < 0 || (!link->leaving && !nghttp2_session_check_request_allowed(link->session))) {
+        ds_h2_link_fail(link, DSYNC_PROTOCOL, false, "%s", breaks_rules);
     }
 }
 
@@ -163,6 +165,9 @@ void ds_h2_link_write(ds_h2_link *link) {
             return;
         }
     } while (write_some(link));
+    if (!link->failed && link->count > 0 && !nghttp2_session_want_read(link->session)) {
+        ds_h2_link_fail(link, DSYNC_PROTOCOL, false, "%s", breaks_rules);
+    }
     if (!link->failed) {
         ds_h2_link_watch(link);
     }

@@ -21,6 +21,7 @@
     X(session_callbacks_set_on_frame_recv_callback)                                                                    \
     X(session_callbacks_set_on_header_callback)                                                                        \
     X(session_callbacks_set_on_stream_close_callback)                                                                  \
+    X(session_check_request_allowed)                                                                                   \
     X(session_client_new3)                                                                                             \
     X(session_del)                                                                                                     \
     X(session_get_remote_settings)                                                                                     \
@@ -58,6 +59,7 @@ extern ds_nghttp2_table ds_nghttp2;
 #define nghttp2_session_callbacks_set_on_frame_recv_callback ds_nghttp2.session_callbacks_set_on_frame_recv_callback
 #define nghttp2_session_callbacks_set_on_header_callback ds_nghttp2.session_callbacks_set_on_header_callback
 #define nghttp2_session_callbacks_set_on_stream_close_callback ds_nghttp2.session_callbacks_set_on_stream_close_callback
+#define nghttp2_session_check_request_allowed ds_nghttp2.session_check_request_allowed
 #define nghttp2_session_client_new3 ds_nghttp2.session_client_new3
 #define nghttp2_session_del ds_nghttp2.session_del
 #define nghttp2_session_get_remote_settings ds_nghttp2.session_get_remote_settings

@@ -33,7 +33,8 @@ static void answer(ds_h2_request *self, ds_http_result *result) {
 }
 
 static void judge_reset(ds_h2_request *self, ds_http_result *result, char *text, size_t text_size) {
-    switch (self->error_code) {
+    /* Whoever has begun to answer has looked at the request, whatever it says afterwards. */
+    switch (self->head_ended ? NGHTTP2_INTERNAL_ERROR : self->error_code) {
     case NGHTTP2_REFUSED_STREAM:
         result->fate = DS_HTTP_NOT_SENT; /* RFC 9113, 8.7: not processed at all */
         TEXT("%s: the server takes no requests just now", origin(self));

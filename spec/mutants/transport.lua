@@ -37,7 +37,7 @@ return {
   {
     name = "headers_unlimited", rule = "headers are capped", breaks = "any number is read",
     file = "net/http_transfer.c",
-    from = "++http->header_lines > HEADER_LINES_MAX || http->header_bytes > HEADER_BYTES_MAX",
+    from = "++http->header_lines > DS_HTTP_HEADER_LINES_MAX || http->header_bytes > DS_HTTP_HEADER_BYTES_MAX",
     to = "false", by = "test_http",
   },
   {
