@@ -146,45 +146,8 @@ static const ds_backend_ops etcd_ops = {
     .entry_key = entry_key,
 };
 
-static bool check_transport(const char *value, dsync_error *error) {
-    if (strcmp(value, "auto") == 0 || strcmp(value, "json") == 0) {
-        return true;
-    }
-    if (strcmp(value, "grpc") == 0) {
-        ds_error_set(error, DSYNC_UNSUPPORTED,
-                     "etcd.transport = \"grpc\" is not in this build; use \"json\" or \"auto\"");
-    } else {
-        ds_shown shown;
-        ds_error_set(error, DSYNC_CONFIG, "etcd.transport is \"%s\"; it must be \"auto\" or \"json\"",
-                     ds_show(&shown, value, strlen(value)));
-    }
-    return false;
-}
-
-static bool check_settings(const dsync_options *options, dsync_error *error) {
-    for (size_t i = 0; i < options->setting_count; i++) {
-        const dsync_setting *setting = &options->settings[i];
-        if (strncmp(setting->name, "etcd.", 5) != 0) {
-            continue;
-        }
-        if (strcmp(setting->name, "etcd.transport") != 0) {
-            ds_shown shown;
-            ds_error_set(error, DSYNC_CONFIG, "unknown setting \"%s\"; etcd knows \"etcd.transport\"",
-                         ds_show(&shown, setting->name, strlen(setting->name)));
-            return false;
-        }
-        if (!check_transport(setting->value, error)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 ds_backend *ds_etcd_backend(ds_world *world, const ds_backend_config *config, dsync_error *error) {
     const dsync_options *options = config->options;
-    if (!check_settings(options, error)) {
-        return NULL;
-    }
     ds_etcd *etcd = ds_calloc(1, sizeof(*etcd));
     if (etcd == NULL) {
         ds_error_no_memory(error);
@@ -195,7 +158,7 @@ ds_backend *ds_etcd_backend(ds_world *world, const ds_backend_config *config, ds
     etcd->value_max = options->max_value > LARGEST_VALUE ? options->max_value : LARGEST_VALUE;
     ds_list_init(&etcd->idle);
     ds_etcd_stream_init(&etcd->stream, etcd);
-    if (!ds_etcd_auth_init(&etcd->auth, etcd, config, error)) {
+    if (!ds_etcd_choose_wire(etcd, config, error) || !ds_etcd_auth_init(&etcd->auth, etcd, config, error)) {
         ds_free(etcd);
         return NULL;
     }

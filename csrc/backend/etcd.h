@@ -1,6 +1,6 @@
 /* etcd.h: the parts of the etcd backend among themselves. Not seen outside etcd*.c.
  *
- * The layers: etcd_msg.h (messages) < etcd_json.h (their encoding) < etcd_transport.h (one message to a server) <
+ * The layers: etcd_msg.h (messages) < etcd_wire.h (their encodings) < etcd_transport.h (one message to a server) <
  * calls (here), of which etcd_session.c, etcd_queue.c, etcd_guard.c and etcd_list.c are made. etcd_watch.c stands
  * beside them. Keys and what is stored in them: etcd_keys.c.
  */
@@ -9,6 +9,7 @@
 
 #include "../net/endpoints.h"
 #include "etcd_auth.h"
+#include "etcd_wire.h"
 #include "etcd_transport.h"
 #include "etcd_watch.h"
 
@@ -17,13 +18,16 @@ struct ds_etcd {
     ds_endpoints endpoints;
     ds_etcd_auth auth;
     ds_etcd_stream stream;
-    uint64_t cluster_id; /* 0: no answer yet */
-    int64_t revision;    /* highest seen */
-    uint64_t generation; /* moves when another or an older cluster answers */
-    char *prefix, *id;   /* for ping and evict */
-    size_t value_max;    /* largest value expected in the store */
-    char version[48];    /* of the server, "" before it was asked */
-    ds_list idle;        /* calls to be used again */
+    const ds_etcd_wire *wire; /* what is spoken now */
+    bool falls_back;          /* to JSON, where HTTP/2 is not spoken */
+    bool wire_proven;         /* an answer came in it */
+    uint64_t cluster_id;      /* 0: no answer yet */
+    int64_t revision;         /* highest seen */
+    uint64_t generation;      /* moves when another or an older cluster answers */
+    char *prefix, *id;        /* for ping and evict */
+    size_t value_max;         /* largest value expected in the store */
+    char version[48];         /* of the server, "" before it was asked */
+    ds_list idle;             /* calls to be used again */
     size_t idle_count;
 };
 

@@ -13,24 +13,42 @@
 
 #define AUTHENTICATE_TIMEOUT (5 * DS_SECOND) /* the server hashes the password slowly, by design */
 
-/* ---- the header ------------------------------------------------------------------------------------------------- */
+/* ---- the headers ------------------------------------------------------------------------------------------------ */
 
-static void drop_header(ds_etcd_auth *auth) {
-    ds_free_secret(auth->header);
-    auth->header = NULL;
+static void free_headers(char *const *headers) {
+    for (size_t i = 0; i < DS_ETCD_WIRES; i++) {
+        ds_free_secret(headers[i]);
+    }
 }
 
-static bool set_header(ds_etcd_auth *auth, const char *token) {
-    ds_buf text = DS_BUF_EMPTY;
-    ds_buf_add_text(&text, "Authorization: ");
-    ds_buf_add_text(&text, token);
-    if (text.failed) {
-        ds_wipe(text.data, text.size);
-        ds_buf_free(&text);
+static void drop_headers(ds_etcd_auth *auth) {
+    free_headers(auth->headers);
+    memset(auth->headers, 0, sizeof(auth->headers));
+}
+
+static bool has_token(const ds_etcd_auth *auth) {
+    return auth->headers[0] != NULL;
+}
+
+static char *header_of(const ds_etcd_wire *wire, const char *token) {
+    size_t name = strlen(wire->token), size = strlen(token);
+    char *header = ds_malloc(name + size + 1);
+    if (header != NULL) {
+        memcpy(header, wire->token, name);
+        memcpy(header + name, token, size + 1);
+    }
+    return header;
+}
+
+static bool set_token(ds_etcd_auth *auth, const char *token) {
+    char *headers[DS_ETCD_WIRES] = {
+        [DS_ETCD_JSON] = header_of(&ds_etcd_wire_json, token), [DS_ETCD_GRPC] = header_of(&ds_etcd_wire_grpc, token)};
+    if (headers[DS_ETCD_JSON] == NULL || headers[DS_ETCD_GRPC] == NULL) {
+        free_headers(headers);
         return false;
     }
-    drop_header(auth);
-    auth->header = text.data; /* NUL-terminated, from ds_malloc like every string */
+    drop_headers(auth);
+    memcpy(auth->headers, headers, sizeof(headers));
     auth->serial++;
     auth->taken_ns = ds_now(auth->exchange.etcd->base.world);
     return true;
@@ -41,7 +59,7 @@ static bool read_token_file(ds_etcd_auth *auth, dsync_error *error) {
     if (token == NULL) {
         return false;
     }
-    bool done = set_header(auth, token);
+    bool done = set_token(auth, token);
     ds_free_secret(token);
     if (!done) {
         ds_error_no_memory(error);
@@ -70,7 +88,7 @@ static void refuse_all(ds_etcd_auth *auth, dsync_code code, const char *message)
 static void on_token(ds_etcd_auth *auth, const char *token) {
     if (!ds_secret_fits_header(token)) {
         refuse_all(auth, DSYNC_PROTOCOL, "etcd: the token the server gave is not one");
-    } else if (!set_header(auth, token)) {
+    } else if (!set_token(auth, token)) {
         refuse_all(auth, DSYNC_RESOURCE, "out of memory");
     } else {
         auth->off = false;
@@ -116,7 +134,7 @@ void ds_etcd_auth_wait(ds_etcd_auth *auth, ds_etcd_auth_waiter *waiter) {
 }
 
 ds_etcd_auth_state ds_etcd_auth_ask(ds_etcd_auth *auth, dsync_error *error) {
-    if (auth->header != NULL || auth->off) {
+    if (has_token(auth) || auth->off) {
         return DS_ETCD_AUTH_READY;
     }
     if (auth->user != NULL) {
@@ -129,10 +147,11 @@ ds_etcd_auth_state ds_etcd_auth_ask(ds_etcd_auth *auth, dsync_error *error) {
 }
 
 static bool file_has_another(ds_etcd_auth *auth) {
-    char *before = auth->header;
-    auth->header = NULL;
-    bool another = read_token_file(auth, NULL) && (before == NULL || strcmp(before, auth->header) != 0);
-    ds_free_secret(before);
+    char *before[DS_ETCD_WIRES];
+    memcpy(before, auth->headers, sizeof(before));
+    memset(auth->headers, 0, sizeof(auth->headers));
+    bool another = read_token_file(auth, NULL) && (before[0] == NULL || strcmp(before[0], auth->headers[0]) != 0);
+    free_headers(before);
     return another;
 }
 
@@ -141,7 +160,7 @@ bool ds_etcd_auth_refused(ds_etcd_auth *auth, uint64_t serial) {
         return true;
     }
     if (auth->user != NULL) {
-        drop_header(auth);
+        drop_headers(auth);
         auth->off = false;
         return true;
     }
@@ -152,16 +171,16 @@ ds_etcd_verdict ds_etcd_auth_judge(const ds_etcd_auth *auth, ds_etcd_verdict ver
     if (verdict.token_refused && auth->user == NULL && verdict.outcome != DS_REFUSED) {
         verdict.outcome = DS_REFUSED;
         verdict.code = DSYNC_DENIED;
-        verdict.advice = auth->header != NULL ? "the token is not valid (any more)"
-                                              : "the server wants a user and password, or a token";
+        verdict.advice =
+            has_token(auth) ? "the token is not valid (any more)" : "the server wants a user and password, or a token";
     }
     return verdict;
 }
 
 void ds_etcd_auth_freshen(ds_etcd_auth *auth, int64_t age_ns) {
     bool renewable = auth->user != NULL || auth->token_file != NULL;
-    if (renewable && auth->header != NULL && ds_now(auth->exchange.etcd->base.world) - auth->taken_ns > age_ns) {
-        drop_header(auth);
+    if (renewable && has_token(auth) && ds_now(auth->exchange.etcd->base.world) - auth->taken_ns > age_ns) {
+        drop_headers(auth);
     }
 }
 
@@ -221,7 +240,7 @@ bool ds_etcd_auth_init(ds_etcd_auth *auth, ds_etcd *etcd, const ds_backend_confi
     }
     if (copy_option(&auth->user, options->auth_user) && copy_option(&auth->password, options->auth_password) &&
         copy_option(&auth->token_file, options->auth_token_file) &&
-        (!given(options->auth_token) || set_header(auth, options->auth_token))) {
+        (!given(options->auth_token) || set_token(auth, options->auth_token))) {
         return true;
     }
     ds_etcd_auth_free(auth);
@@ -232,8 +251,9 @@ bool ds_etcd_auth_init(ds_etcd_auth *auth, ds_etcd *etcd, const ds_backend_confi
 void ds_etcd_auth_free(ds_etcd_auth *auth) {
     ds_etcd_stop(&auth->exchange);
     ds_wipe(auth->exchange.body.data, auth->exchange.body.capacity);
+    ds_wipe(auth->exchange.spare.data, auth->exchange.spare.capacity);
     ds_etcd_exchange_free(&auth->exchange);
-    drop_header(auth);
+    drop_headers(auth);
     ds_free(auth->user);
     ds_free(auth->token_file);
     ds_free_secret(auth->password);

@@ -11,11 +11,12 @@
 typedef struct ds_etcd_auth {
     char *user, *password; /* NULL: no user */
     char *token_file;
-    char *header;     /* "Authorization: <token>", or NULL */
-    uint64_t serial;  /* which header this is; counts up */
-    int64_t taken_ns; /* when it was obtained */
-    bool off;         /* the server knows no authentication at present */
-    bool asking;      /* `exchange` is under way */
+    char
+        *headers[DS_ETCD_WIRES]; /* the token as each encoding has it, such as "Authorization: <token>"; or NULL, all */
+    uint64_t serial;             /* which token this is; counts up */
+    int64_t taken_ns;            /* when it was obtained */
+    bool off;                    /* the server knows no authentication at present */
+    bool asking;                 /* `exchange` is under way */
     ds_etcd_exchange exchange;
     ds_list waiters;
 } ds_etcd_auth;

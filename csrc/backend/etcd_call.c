@@ -18,8 +18,9 @@ typedef struct ds_etcd_lease {
 /* ---- life of a call --------------------------------------------------------------------------------------------- */
 
 static void each_buffer(ds_etcd_call *call, void (*act)(ds_buf *buf)) {
-    ds_buf *const buffers[] = {&call->own,   &call->other,      &call->queue, &call->queue_end, &call->session,
-                               &call->stamp, &call->stamp_next, &call->value, &call->text,      &call->exchange.body};
+    ds_buf *const buffers[] = {&call->own,     &call->other,         &call->queue,         &call->queue_end,
+                               &call->session, &call->stamp,         &call->stamp_next,    &call->value,
+                               &call->text,    &call->exchange.body, &call->exchange.spare};
     for (size_t i = 0; i < DS_COUNT(buffers); i++) {
         act(buffers[i]);
     }

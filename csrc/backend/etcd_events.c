@@ -1,4 +1,4 @@
-/* etcd_events.c: what a watch stream says, one line at a time.
+/* etcd_events.c: what a watch stream says, one message at a time.
  *
  * Whoever is told of an event may end its watch, or any other, or begin new ones.
  */
@@ -6,12 +6,13 @@
 
 #include "../base/error.h"
 #include "etcd_error.h"
-#include "etcd_json.h"
 
 #include <inttypes.h>
 
 static void tell_ready(ds_etcd_stream *stream, ds_etcd_watching *watching, const ds_etcd_watch_reply *reply) {
     watching->answered = true;
+    ds_free(watching->key); /* ten thousand of them add up */
+    watching->key = NULL;
     if (watching->owner == NULL) {
         ds_etcd_watching_end(stream, watching, DS_OK, ""); /* given up meanwhile */
         return;
@@ -133,15 +134,15 @@ static void on_reply(ds_etcd_stream *stream, const ds_etcd_watch_reply *reply) {
     }
 }
 
-void ds_etcd_stream_line(ds_etcd_stream *stream, const char *line, size_t size) {
+void ds_etcd_stream_message(ds_etcd_stream *stream, ds_bytes message) {
     ds_etcd_arena arena = {NULL};
     ds_etcd_watch_reply reply;
-    switch (ds_etcd_json_decode_watch(line, size, &arena, &reply)) {
+    switch (stream->wire->decode_watch(message.data, message.size, &arena, &reply)) {
     case DS_ETCD_DECODED:
         on_reply(stream, &reply);
         break;
     case DS_ETCD_MALFORMED:
-        ds_etcd_stream_fail(stream, DS_NOT_EXECUTED, "the watch stream is not etcd's JSON");
+        ds_etcd_stream_nonsense(stream);
         break;
     case DS_ETCD_NO_MEMORY:
         ds_etcd_stream_end(stream, DS_NOT_EXECUTED, "out of memory");

@@ -7,22 +7,13 @@
 #ifndef DS_ETCD_JSON_H
 #define DS_ETCD_JSON_H
 
-#include "etcd_msg.h"
-
-const char *ds_etcd_json_target(ds_etcd_kind kind); /* "/v3/kv/txn" */
-#define DS_ETCD_JSON_WATCH "/v3/watch"
+#include "etcd_wire.h"
 
 /* Append one message. Failure shows in out->failed. */
 void ds_etcd_json_encode(ds_buf *out, const ds_etcd_request *request);
 void ds_etcd_json_watch_create(ds_buf *out, const ds_etcd_watch_create *create);
 void ds_etcd_json_watch_cancel(ds_buf *out, int64_t id);
 void ds_etcd_json_watch_progress(ds_buf *out);
-
-typedef enum ds_etcd_decoded {
-    DS_ETCD_DECODED,
-    DS_ETCD_MALFORMED, /* not JSON, not within the limits, or not what this request is answered with */
-    DS_ETCD_NO_MEMORY
-} ds_etcd_decoded;
 
 /* Decode the body of an answer with HTTP status 200, or one line of a watch stream. */
 ds_etcd_decoded ds_etcd_json_decode(ds_etcd_kind kind, const char *text, size_t size, ds_etcd_arena *arena,

@@ -5,19 +5,6 @@
 
 #include <string.h>
 
-const char *ds_etcd_json_target(ds_etcd_kind kind) {
-    static const char *const targets[DS_ETCD_KIND_COUNT] = {
-        [DS_ETCD_RANGE] = "/v3/kv/range",
-        [DS_ETCD_TXN] = "/v3/kv/txn",
-        [DS_ETCD_GRANT] = "/v3/lease/grant",
-        [DS_ETCD_KEEPALIVE] = "/v3/lease/keepalive",
-        [DS_ETCD_REVOKE] = "/v3/lease/revoke",
-        [DS_ETCD_AUTHENTICATE] = "/v3/auth/authenticate",
-        [DS_ETCD_STATUS] = "/v3/maintenance/status",
-    };
-    return targets[kind];
-}
-
 /* `name` is written with whatever precedes it, such as ",\"limit\":". */
 static void add_int(ds_buf *out, const char *name, int64_t number) {
     ds_buf_add_text(out, name);

@@ -1,4 +1,4 @@
-/* etcd_stream.c: the stream that carries all watches of a client: its opening, its lines, its end.
+/* etcd_stream.c: the stream that carries all watches of a client: its opening, its messages, its end.
  *
  * A watch request is a stream both ways: it begins with the first watch, takes creations and cancellations at any time,
  * and is given up when nothing has been watched for a while. Requests go out in batches, from a task, so that a
@@ -10,7 +10,6 @@
 #include "etcd.h"
 
 #include "../base/error.h"
-#include "etcd_json.h"
 
 #include <string.h>
 
@@ -18,7 +17,7 @@
 #define ANSWER_TIME (5 * DS_SECOND)
 #define IDLENESS (10 * DS_SECOND)
 #define TOKEN_TIME (6 * DS_SECOND)
-#define LINE_MAX ((size_t)8 * 1024 * 1024) /* one answer; the server cuts large ones in fragments of about 2 MB */
+#define MESSAGE_MAX ((size_t)8 * 1024 * 1024) /* one answer; the server cuts large ones in fragments of about 2 MB */
 
 static void begin_stream(ds_etcd_stream *stream);
 
@@ -52,25 +51,34 @@ void ds_etcd_stream_fail(ds_etcd_stream *stream, ds_class outcome, const char *m
     ds_etcd_stream_end(stream, outcome, message);
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------------------ */
+void ds_etcd_stream_nonsense(ds_etcd_stream *stream) {
+    dsync_error error;
+    ds_error_set(&error, DSYNC_PROTOCOL, "the watch stream is not etcd's %s", stream->wire->name);
+    ds_etcd_stream_fail(stream, DS_NOT_EXECUTED, error.message);
+}
 
-/* Handlers may end this stream and begin the next; `in` is therefore taken out of it while its lines are read. */
-static void read_lines(ds_etcd_stream *stream) {
+/* ---- messages --------------------------------------------------------------------------------------------------- */
+
+/* Handlers may end this stream and begin the next; `in` is therefore taken out of it while its messages are read. The
+ * first `seen` bytes of it hold no whole message. */
+static void read_messages(ds_etcd_stream *stream, size_t seen) {
     uint64_t number = stream->number;
     ds_buf in = stream->in;
     memset(&stream->in, 0, sizeof(stream->in));
-    size_t begin = 0;
-    while (stream->number == number && begin < in.size) {
-        const char *line = in.data + begin;
-        const char *end = memchr(line, '\n', in.size - begin);
-        if (end == NULL) {
+    size_t begin = 0, size;
+    do {
+        ds_bytes message = {NULL, 0};
+        size = stream->wire->cut((ds_bytes){in.data + begin, in.size - begin}, seen, &message);
+        seen = 0;
+        if (size == DS_ETCD_CUT_BAD) {
+            ds_etcd_stream_nonsense(stream);
             break;
         }
-        begin += (size_t)(end - line) + 1;
-        if (end != line) {
-            ds_etcd_stream_line(stream, line, (size_t)(end - line));
+        begin += size;
+        if (message.size > 0) {
+            ds_etcd_stream_message(stream, message);
         }
-    }
+    } while (size > 0 && stream->number == number);
     if (stream->number != number) {
         ds_buf_free(&in);
         return;
@@ -83,33 +91,57 @@ static void on_data(ds_http_sink *sink, const char *bytes, size_t count) {
     ds_etcd_stream *stream = DS_CONTAINER_OF(sink, ds_etcd_stream, sink);
     stream->heard_ns = ds_now(stream->etcd->base.world);
     stream->probing = false;
+    size_t seen = stream->in.size;
+    uint64_t number = stream->number;
     ds_buf_add(&stream->in, bytes, count);
     if (stream->in.failed) {
         ds_etcd_stream_end(stream, DS_NOT_EXECUTED, "out of memory");
-    } else if (memchr(bytes, '\n', count) != NULL) {
-        read_lines(stream);
-    } else if (stream->in.size > LINE_MAX) {
+        return;
+    }
+    read_messages(stream, seen);
+    if (stream->number == number && stream->in.size > MESSAGE_MAX) {
         ds_etcd_stream_fail(stream, DS_NOT_EXECUTED, "an answer on the watch stream is too large");
     }
+}
+
+static void on_end(ds_etcd_stream *stream, const ds_http_result *http) {
+    ds_etcd_arena arena = {NULL};
+    ds_etcd_status status = stream->wire->end(http, &arena);
+    if (status.code != 0) {
+        ds_etcd_stream_refused(stream, http->status, &status);
+    } else {
+        dsync_error error;
+        ds_error_set(&error, DSYNC_UNAVAILABLE, "etcd at %s ended the watch stream", stream->endpoint->origin);
+        ds_etcd_stream_fail(stream, DS_NOT_EXECUTED, error.message);
+    }
+    ds_etcd_arena_free(&arena);
+}
+
+/* Nothing of what was asked for has been seen. */
+static void on_not_http2(ds_etcd_stream *stream, const ds_http_result *http) {
+    dsync_error error;
+    if (!ds_etcd_fall_back(stream->etcd, stream->endpoint, http->message, &error)) {
+        ds_etcd_stream_end(stream, DS_REFUSED, error.message);
+        return;
+    }
+    turn_off(stream);
+    ds_etcd_watching_ask_again(stream);
+    ds_post(stream->etcd->base.world, &stream->flush);
 }
 
 static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     ds_etcd_stream *stream = DS_CONTAINER_OF(sink, ds_etcd_stream, sink);
     stream->http = NULL;
     dsync_error error;
-    if (http->fate != DS_HTTP_ANSWERED) {
+    if (http->not_http2) {
+        on_not_http2(stream, http);
+    } else if (http->fate != DS_HTTP_ANSWERED) {
         ds_error_set(&error, DSYNC_UNAVAILABLE, "etcd at %s: watch stream: %s", stream->endpoint->origin,
                      http->message);
         ds_etcd_stream_fail(stream, http->fate == DS_HTTP_REFUSED && http->status == 0 ? DS_REFUSED : DS_NOT_EXECUTED,
                             error.message);
-    } else if (http->status != 200) {
-        ds_etcd_arena arena = {NULL};
-        ds_etcd_status status = ds_etcd_json_decode_error(http->body, http->body_size, &arena);
-        ds_etcd_stream_refused(stream, http->status, &status);
-        ds_etcd_arena_free(&arena);
     } else {
-        ds_error_set(&error, DSYNC_UNAVAILABLE, "etcd at %s ended the watch stream", stream->endpoint->origin);
-        ds_etcd_stream_fail(stream, DS_NOT_EXECUTED, error.message);
+        on_end(stream, http);
     }
 }
 
@@ -122,7 +154,7 @@ static void set_timer(ds_etcd_stream *stream, int64_t after_ns) {
 
 static void probe(ds_etcd_stream *stream) {
     stream->probing = true;
-    ds_etcd_json_watch_progress(&stream->out);
+    stream->wire->watch_progress(&stream->out);
     ds_post(stream->etcd->base.world, &stream->flush);
     set_timer(stream, ANSWER_TIME);
 }
@@ -161,9 +193,7 @@ static void write_queued(ds_etcd_stream *stream) {
         create.since = watching->since;
         create.deletes_only = watching->deletes_only;
         create.keys_only = watching->keys_only;
-        ds_etcd_json_watch_create(&stream->out, &create);
-        ds_free(watching->key); /* ten thousand of them add up */
-        watching->key = NULL;
+        stream->wire->watch_create(&stream->out, &create);
         watching->stream_number = stream->number;
         ds_list_append(&stream->asked, node);
     }
@@ -177,15 +207,15 @@ static bool start_http(ds_etcd_stream *stream) {
     ds_http_request request = {
         .endpoint = stream->endpoint,
         .method = "POST",
-        .target = DS_ETCD_JSON_WATCH,
+        .target = stream->wire->watch,
         .body = stream->out.data,
         .body_size = stream->out.size,
-        .reply_max = LINE_MAX,
+        .reply_max = MESSAGE_MAX,
         .timeout_ns = DS_NEVER,
         .stream = true,
         .duplex = true,
     };
-    ds_etcd_headers(etcd, &request, true);
+    ds_etcd_dress(etcd, stream->wire, &request, true);
     stream->http = world->ops->http_start(world, &request, &stream->sink);
     return stream->http != NULL;
 }
@@ -211,6 +241,7 @@ static void flush(ds_task *task) {
 
 static void turn_on(ds_etcd_stream *stream) {
     stream->state = DS_ETCD_STREAM_ON;
+    stream->wire = stream->etcd->wire;
     write_queued(stream);
     if (stream->out.failed || !start_http(stream)) {
         ds_etcd_stream_end(stream, DS_NOT_EXECUTED, "out of memory");

@@ -1,9 +1,8 @@
-/* etcd_transport.c: sending one message over the JSON gateway and judging the answer. */
+/* etcd_transport.c: sending one message and judging the answer. Knows neither encoding. */
 #include "etcd.h"
 
 #include "../base/error.h"
 #include "etcd_error.h"
-#include "etcd_json.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -14,55 +13,6 @@
 
 static void begin(ds_etcd_exchange *exchange);
 
-/* ---- shared with the watch stream ------------------------------------------------------------------------------- */
-
-void ds_etcd_headers(ds_etcd *etcd, ds_http_request *request, bool token) {
-    size_t count = 0;
-    request->headers[count++] = "Content-Type: application/json";
-    /* Without it a member cut off from the others answers after 7 s, and its watches stay silent. */
-    request->headers[count++] = "Grpc-Metadata-hasleader: true";
-    if (token && etcd->auth.header != NULL) {
-        request->headers[count++] = etcd->auth.header;
-    }
-    request->headers[count] = NULL;
-}
-
-static void another_cluster(ds_etcd *etcd, uint64_t cluster_id, int64_t revision) {
-    etcd->cluster_id = cluster_id;
-    etcd->revision = revision;
-    etcd->generation++;
-}
-
-bool ds_etcd_note(ds_etcd *etcd, const ds_etcd_header *header, const ds_endpoint *endpoint, dsync_error *error) {
-    if (header->cluster_id != 0 && etcd->cluster_id == 0) {
-        etcd->cluster_id = header->cluster_id;
-    }
-    if (header->cluster_id != 0 && header->cluster_id != etcd->cluster_id) {
-        ds_error_set(error, DSYNC_PROTOCOL,
-                     "etcd at %s belongs to cluster %" PRIx64 ", but the answers before came from cluster %" PRIx64,
-                     endpoint->origin, header->cluster_id, etcd->cluster_id);
-        another_cluster(etcd, header->cluster_id, header->revision);
-        return false;
-    }
-    if (header->revision > etcd->revision) {
-        etcd->revision = header->revision;
-    }
-    return true;
-}
-
-void ds_etcd_explain(dsync_error *error, const ds_endpoint *endpoint, int http, const ds_etcd_status *status,
-                     const char *advice) {
-    const char *join = advice != NULL ? "; " : "";
-    advice = advice != NULL ? advice : "";
-    if (status->message[0] != '\0') {
-        ds_shown shown;
-        ds_error_set(error, DSYNC_UNAVAILABLE, "etcd at %s: %s%s%s", endpoint->origin,
-                     ds_show(&shown, status->message, strlen(status->message)), join, advice);
-    } else {
-        ds_error_set(error, DSYNC_UNAVAILABLE, "etcd at %s answered HTTP %d%s%s", endpoint->origin, http, join, advice);
-    }
-}
-
 /* ---- the end of an exchange ------------------------------------------------------------------------------------- */
 
 static void deliver(ds_etcd_exchange *exchange, ds_etcd_result *result) {
@@ -72,7 +22,8 @@ static void deliver(ds_etcd_exchange *exchange, ds_etcd_result *result) {
         result->message = exchange->error.message;
     }
     if (exchange->kind == DS_ETCD_AUTHENTICATE) {
-        ds_wipe(exchange->body.data, exchange->body.size);
+        ds_wipe(exchange->body.data, exchange->body.capacity);
+        ds_wipe(exchange->spare.data, exchange->spare.capacity);
     }
     exchange->done(exchange, result);
 }
@@ -131,7 +82,7 @@ static void drop_outdated(ds_etcd_exchange *exchange, const ds_etcd_reply *reply
     ds_error_set(&exchange->error, DSYNC_PROTOCOL,
                  "etcd at %s answers from revision %" PRId64 ", but revision %" PRId64 " had been reached before",
                  exchange->endpoint->origin, header->revision, exchange->floor);
-    another_cluster(etcd, header->cluster_id, header->revision);
+    ds_etcd_another_cluster(etcd, header->cluster_id, header->revision);
     deliver_failure(exchange, DS_RESET, DSYNC_OK);
 }
 
@@ -148,6 +99,7 @@ static void accept_reply(ds_etcd_exchange *exchange, const ds_etcd_reply *reply)
         return;
     }
     ds_endpoints_good(&etcd->endpoints, exchange->endpoint);
+    etcd->wire_proven = etcd->wire_proven || exchange->wire == etcd->wire;
     ds_etcd_result result = {.outcome = DS_OK, .status = {-1, ""}, .reply = reply};
     deliver(exchange, &result);
 }
@@ -173,8 +125,8 @@ static void judge_error(ds_etcd_exchange *exchange, int http, const ds_etcd_stat
 static void judge_nonsense(ds_etcd_exchange *exchange) {
     ds_etcd *etcd = exchange->etcd;
     ds_error_set(&exchange->error, DSYNC_PROTOCOL,
-                 "%s gave an answer that is not etcd's JSON; is this an etcd v3 server (3.4 or later)?",
-                 exchange->endpoint->origin);
+                 "%s gave an answer that is not etcd's %s; is this an etcd v3 server (3.4 or later)?",
+                 exchange->endpoint->origin, exchange->wire->name);
     ds_endpoints_bad(&etcd->endpoints, exchange->endpoint, ds_now(etcd->base.world));
     if (etcd->cluster_id == 0) {
         deliver_failure(exchange, DS_REFUSED, DSYNC_PROTOCOL);
@@ -184,14 +136,8 @@ static void judge_nonsense(ds_etcd_exchange *exchange) {
 }
 
 static void judge_answer(ds_etcd_exchange *exchange, const ds_http_result *http) {
-    if (http->status != 200) {
-        ds_etcd_status status = ds_etcd_json_decode_error(http->body, http->body_size, &exchange->arena);
-        judge_error(exchange, http->status, &status);
-        return;
-    }
     ds_etcd_reply reply;
-    const char *body = http->body != NULL ? http->body : "";
-    switch (ds_etcd_json_decode(exchange->kind, body, http->body_size, &exchange->arena, &reply)) {
+    switch (exchange->wire->answer(exchange->kind, http, &exchange->arena, &reply)) {
     case DS_ETCD_MALFORMED:
         judge_nonsense(exchange);
         break;
@@ -219,10 +165,31 @@ static void judge_unfit(ds_etcd_exchange *exchange, const ds_http_result *http) 
     deliver(exchange, &result);
 }
 
+/* The server has seen nothing of the message. */
+static void judge_not_http2(ds_etcd_exchange *exchange, const ds_http_result *http) {
+    if (!ds_etcd_fall_back(exchange->etcd, exchange->endpoint, http->message, &exchange->error)) {
+        deliver_failure(exchange, exchange->resent ? DS_AMBIGUOUS : DS_REFUSED, DSYNC_UNSUPPORTED);
+    } else if (exchange->spare.size > 0) {
+        ds_buf gone = exchange->body;
+        exchange->body = exchange->spare;
+        exchange->spare = gone;
+        ds_buf_clear(&exchange->spare);
+        exchange->wire = exchange->etcd->wire;
+        begin(exchange);
+    } else {
+        ds_error_set(&exchange->error, DSYNC_UNAVAILABLE, "etcd at %s: %s", exchange->endpoint->origin, http->message);
+        deliver_failure(exchange, exchange->resent ? DS_AMBIGUOUS : DS_NOT_EXECUTED, DSYNC_OK);
+    }
+}
+
 static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     ds_etcd_exchange *exchange = DS_CONTAINER_OF(sink, ds_etcd_exchange, sink);
     ds_etcd *etcd = exchange->etcd;
     exchange->http = NULL;
+    if (http->not_http2) {
+        judge_not_http2(exchange, http);
+        return;
+    }
     exchange->resent = exchange->resent || http->resent;
     if (http->fate == DS_HTTP_ANSWERED) {
         judge_answer(exchange, http);
@@ -269,14 +236,14 @@ static void transmit(ds_etcd_exchange *exchange) {
     ds_http_request request = {
         .endpoint = exchange->endpoint,
         .method = "POST",
-        .target = ds_etcd_json_target(exchange->kind),
+        .target = exchange->wire->targets[exchange->kind],
         .body = exchange->body.data,
         .body_size = exchange->body.size,
         .reply_max = reply_cap(exchange),
         .timeout_ns = exchange->deadline_ns - now,
         .urgent = exchange->urgent,
     };
-    ds_etcd_headers(etcd, &request, exchange->kind != DS_ETCD_AUTHENTICATE);
+    ds_etcd_dress(etcd, exchange->wire, &request, exchange->kind != DS_ETCD_AUTHENTICATE);
     exchange->http = world->ops->http_start(world, &request, &exchange->sink);
     if (exchange->http == NULL) {
         ds_error_no_memory(&exchange->error);
@@ -333,6 +300,18 @@ static void begin(ds_etcd_exchange *exchange) {
     }
 }
 
+static bool encode(ds_etcd_exchange *exchange, const ds_etcd_request *request) {
+    const ds_etcd *etcd = exchange->etcd;
+    exchange->wire = etcd->wire;
+    ds_buf_clear(&exchange->body);
+    ds_buf_clear(&exchange->spare);
+    etcd->wire->encode(&exchange->body, request);
+    if (etcd->wire->http2 && etcd->falls_back && !etcd->wire_proven) {
+        ds_etcd_wire_json.encode(&exchange->spare, request);
+    }
+    return !exchange->body.failed && !exchange->spare.failed;
+}
+
 void ds_etcd_send(ds_etcd_exchange *exchange, const ds_etcd_request *request) {
     exchange->kind = request->kind;
     exchange->active = true;
@@ -343,9 +322,7 @@ void ds_etcd_send(ds_etcd_exchange *exchange, const ds_etcd_request *request) {
     if (!exchange->keep) {
         ds_etcd_arena_clear(&exchange->arena);
     }
-    ds_buf_clear(&exchange->body);
-    ds_etcd_json_encode(&exchange->body, request);
-    if (exchange->body.failed) {
+    if (!encode(exchange, request)) {
         ds_error_no_memory(&exchange->error);
         fail_later(exchange, DS_REFUSED);
         return;
@@ -378,5 +355,6 @@ void ds_etcd_exchange_init(ds_etcd_exchange *exchange, ds_etcd *etcd) {
 
 void ds_etcd_exchange_free(ds_etcd_exchange *exchange) {
     ds_buf_free(&exchange->body);
+    ds_buf_free(&exchange->spare);
     ds_etcd_arena_free(&exchange->arena);
 }

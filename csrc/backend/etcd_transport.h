@@ -8,7 +8,7 @@
 #define DS_ETCD_TRANSPORT_H
 
 #include "backend.h"
-#include "etcd_msg.h"
+#include "etcd_wire.h"
 
 typedef struct ds_etcd ds_etcd;
 typedef struct ds_etcd_exchange ds_etcd_exchange;
@@ -38,7 +38,8 @@ struct ds_etcd_exchange {
     /* The transport's; zero, then ds_etcd_exchange_init. */
     ds_etcd *etcd;
     ds_etcd_kind kind;
-    ds_buf body;
+    const ds_etcd_wire *wire; /* of `body` */
+    ds_buf body, spare; /* spare: the same as JSON, while it is not known whether gRPC can be spoken; else empty */
     ds_etcd_arena arena;
     ds_http_sink sink;
     ds_http *http;
@@ -59,8 +60,15 @@ void ds_etcd_exchange_free(ds_etcd_exchange *exchange); /* must not be active */
 void ds_etcd_send(ds_etcd_exchange *exchange, const ds_etcd_request *request);
 void ds_etcd_stop(ds_etcd_exchange *exchange); /* `done` will not come; harmless when idle */
 
-/* Fills in `headers` of a request to etcd: hasleader, content type, and the token if there is one. */
-void ds_etcd_headers(ds_etcd *etcd, ds_http_request *request, bool token);
+/* Fills in what every request in this encoding has: headers, with the token if there is one, and those to be told. */
+void ds_etcd_dress(const ds_etcd *etcd, const ds_etcd_wire *wire, ds_http_request *request, bool token);
+/* The server at `endpoint` cannot be spoken to over HTTP/2, `why` says what came of it. True: from now on everything is
+ * JSON. False: gRPC alone is wanted; `error` says so. */
+bool ds_etcd_fall_back(ds_etcd *etcd, const ds_endpoint *endpoint, const char *why, dsync_error *error);
+/* Which encoding the settings ask for. */
+bool ds_etcd_choose_wire(ds_etcd *etcd, const ds_backend_config *config, dsync_error *error);
+/* Another or an older cluster answers: what was opened before is DS_RESET. */
+void ds_etcd_another_cluster(ds_etcd *etcd, uint64_t cluster_id, int64_t revision);
 /* Takes note of the header of an answer. False: it is from another cluster; `error` says so, and from now on that one
  * counts: whatever was opened before is DS_RESET. */
 bool ds_etcd_note(ds_etcd *etcd, const ds_etcd_header *header, const ds_endpoint *endpoint, dsync_error *error);

@@ -4,8 +4,6 @@
  */
 #include "etcd.h"
 
-#include "etcd_json.h"
-
 #include <string.h>
 
 /* ---- ids: a serial in the upper bits, a slot in the lower ------------------------------------------------------- */
@@ -102,6 +100,18 @@ void ds_etcd_watching_drop_all(ds_etcd_stream *stream) {
     stream->slots = NULL;
 }
 
+void ds_etcd_watching_ask_again(ds_etcd_stream *stream) {
+    ds_list *node;
+    while ((node = ds_list_pop(&stream->asked)) != NULL) {
+        ds_etcd_watching *watching = DS_LIST_ENTRY(node, ds_etcd_watching, node);
+        watching->stream_number = 0;
+        ds_list_append(&stream->queued, node);
+        if (watching->owner == NULL) {
+            ds_etcd_watching_end(stream, watching, DS_OK, ""); /* given up meanwhile */
+        }
+    }
+}
+
 /* ---- watch and unwatch ------------------------------------------------------------------------------------------ */
 
 /* One key, or [key + "/", key + "0"). */
@@ -163,7 +173,7 @@ void ds_etcd_unwatch(ds_backend *backend, ds_watch *watch) {
     /* One that was begun on a stream now over has nothing to cancel. */
     bool begun = watching->stream_number == stream->number;
     if (begun) {
-        ds_etcd_json_watch_cancel(&stream->out, watching->id);
+        stream->wire->watch_cancel(&stream->out, watching->id);
         ds_post(backend->world, &stream->flush);
     }
     /* The answer to its creation is still to come, and may have to be told from others by its turn alone. */

@@ -22,7 +22,7 @@ typedef struct ds_etcd_watching {
     bool deletes_only, keys_only;
     bool answered;
     size_t size, end_size;
-    char *key; /* and the end of the range behind it; NULL once sent */
+    char *key; /* and the end of the range behind it; NULL once answered */
 } ds_etcd_watching;
 
 typedef struct ds_etcd_stream {
@@ -31,11 +31,12 @@ typedef struct ds_etcd_stream {
     ds_http_sink sink;
     ds_http *http;
     ds_endpoint *endpoint;
+    const ds_etcd_wire *wire; /* once it is on */
     ds_etcd_auth_waiter waiter;
     int64_t opened_ns, heard_ns;
     bool probing;    /* asked for a sign of life */
     uint64_t number; /* counts streams: tells a handler that its own has ended meanwhile */
-    ds_buf in, out;  /* a line not yet complete; requests not yet handed over */
+    ds_buf in, out;  /* a message not yet complete; requests not yet handed over */
     ds_task flush;
     ds_timer timer; /* silence while in use, idleness otherwise */
     ds_list queued; /* watches whose creation was not yet sent */
@@ -55,9 +56,10 @@ void ds_etcd_stream_doubt(ds_etcd_stream *stream, const ds_endpoint *endpoint);
 /* Ends the stream and with it all its watches. `fail`: through its server's fault. */
 void ds_etcd_stream_end(ds_etcd_stream *stream, ds_class outcome, const char *message);
 void ds_etcd_stream_fail(ds_etcd_stream *stream, ds_class outcome, const char *message);
+void ds_etcd_stream_nonsense(ds_etcd_stream *stream); /* its server says what no etcd says */
 
-/* What the server says (etcd_events.c): one line of the stream, or an error instead of one. */
-void ds_etcd_stream_line(ds_etcd_stream *stream, const char *line, size_t size);
+/* What the server says (etcd_events.c): one message of the stream, or an error instead of one. */
+void ds_etcd_stream_message(ds_etcd_stream *stream, ds_bytes message);
 void ds_etcd_stream_refused(ds_etcd_stream *stream, int http, const ds_etcd_status *status);
 
 /* Single watches (etcd_watch.c). Ending one tells its owner, if it still has one. */
@@ -65,5 +67,6 @@ ds_etcd_watching *ds_etcd_watching_find(const ds_etcd_stream *stream, int64_t id
 void ds_etcd_watching_end(ds_etcd_stream *stream, ds_etcd_watching *watching, ds_class outcome, const char *message);
 void ds_etcd_watching_end_all(ds_etcd_stream *stream, ds_class outcome, const char *message);
 void ds_etcd_watching_drop_all(ds_etcd_stream *stream);
+void ds_etcd_watching_ask_again(ds_etcd_stream *stream); /* those unanswered go on the next stream */
 
 #endif

@@ -49,7 +49,7 @@ return {
     name = "secret_in_message", rule = "no secret in a message", breaks = "the token is in it",
     file = "backend/etcd_transport.c", after = "static void judge_error(",
     from = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, verdict.advice);",
-    to = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, etcd->auth.header);",
+    to = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, etcd->auth.headers[0]);",
     by = "test_etcd_transport",
   },
   {

@@ -76,6 +76,7 @@ static bool answer_fate(fw_request *request, const char *line) {
         {"!broken", {.fate = DS_HTTP_UNKNOWN, .message = "connection reset"}},
         {"!toolong", {.fate = DS_HTTP_REFUSED, .code = DSYNC_PROTOCOL, .status = 200, .message = "too long"}},
         {"!unfit", {.fate = DS_HTTP_REFUSED, .code = DSYNC_CONFIG, .message = "bad certificate"}},
+        {"!http1", {.fate = DS_HTTP_NOT_SENT, .not_http2 = true, .message = "no HTTP/2 is spoken there"}},
     };
     for (size_t i = 0; i < DS_COUNT(fates); i++) {
         if (strcmp(line, fates[i].word) == 0) {
@@ -118,11 +119,24 @@ static void on_request(fw_request *request, void *argument) {
 
 /* ---- the case ------------------------------------------------------------------------------------------------------- */
 
-void ef_open(etcd_case *e, const dsync_options *options) {
+/* These options and, unless they say otherwise, JSON. */
+static dsync_options speaking_json(const dsync_options *given) {
+    static dsync_setting settings[8];
+    dsync_options options = *given;
+    settings[0] = (dsync_setting){"etcd.transport", "json"};
+    for (size_t i = 0; i < given->setting_count && i + 1 < DS_COUNT(settings); i++) {
+        settings[i + 1] = given->settings[i];
+    }
+    options.settings = settings;
+    options.setting_count = given->setting_count + 1;
+    return options;
+}
+
+void ef_open(etcd_case *e, const dsync_options *given) {
     static const char *const endpoints[] = {"http://127.0.0.1:2379", "http://127.0.0.1:22379"};
     static const dsync_options usual = {.prefix = "p", .id = "node", .max_value = 65536};
-    ds_backend_config config = {
-        .options = options != NULL ? options : &usual, .endpoints = endpoints, .endpoint_count = 2};
+    dsync_options options = speaking_json(given != NULL ? given : &usual);
+    ds_backend_config config = {.options = &options, .endpoints = endpoints, .endpoint_count = 2};
     memset(e, 0, sizeof *e);
     revision = 50;
     e->u = fw_new(3);

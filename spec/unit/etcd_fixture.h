@@ -4,6 +4,7 @@
  *   "!503 {...}"   a body with another status          "!unsent", "!broken"   no answer, and what is known of the request
  *   "!resent {..}" status 200, sent twice by libcurl   "!toolong"             more bytes than were allowed, of a 200 answer
  *   "!unfit"       refused by our own settings         "!silent"              nothing
+ *   "!http1"       HTTP/2 is not spoken there
  * In them @own, @session, @stamp and @next stand for the base64 of the entry's and the session's key and of what the session
  * key holds at this and at the next epoch; @H for the header that every answer has: revision 50 in the first, and one more in
  * each. The fixture's own memory does not come from ds_malloc.
@@ -41,7 +42,7 @@ typedef struct etcd_case {
     fw_request *stream;
 } etcd_case;
 
-void ef_open(etcd_case *e, const dsync_options *options); /* NULL: the usual ones */
+void ef_open(etcd_case *e, const dsync_options *options); /* NULL: the usual ones; JSON, if they name no transport */
 void ef_close(etcd_case *e);                              /* ends the program when something is left over */
 
 typedef void ef_start(etcd_case *e); /* starts one operation with e->call */

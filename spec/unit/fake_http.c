@@ -92,6 +92,7 @@ static void deliver_end(packet *p) {
                              .code = answer->code,
                              .status = answer->status,
                              .resent = answer->resent,
+                             .not_http2 = answer->not_http2,
                              .body = answer->body_size > 0 ? answer->body : NULL,
                              .body_size = answer->body_size,
                              .header_values = (const char *const *)p->header_values,
@@ -242,7 +243,8 @@ ds_http *fw_http_start(ds_world *base, const ds_http_request *request, ds_http_s
                                   .started_ns = u->now_ns,
                                   .urgent = request->urgent,
                                   .stream = request->stream,
-                                  .duplex = request->duplex},
+                                  .duplex = request->duplex,
+                                  .http2 = request->http2},
                       .sink = sink,
                       .timeout = {.fire = time_out}};
     for (size_t i = 0; i < DS_HTTP_HEADERS_MAX && request->headers[i] != NULL; i++) {

@@ -70,7 +70,7 @@ struct fw_request {
     size_t first_size; /* of the body as it was at http_start */
     size_t reply_max;
     int64_t timeout_ns, started_ns;
-    bool urgent, stream, duplex;
+    bool urgent, stream, duplex, http2;
     bool ended;     /* on_done has run */
     bool cancelled; /* by http_cancel */
     void *user;     /* the test's */
@@ -96,7 +96,7 @@ typedef struct fw_answer {
     ds_http_fate fate;
     int code;   /* for DS_HTTP_REFUSED */
     int status; /* may be set for other fates too: what had come until then */
-    bool resent;
+    bool resent, not_http2;
     const char *body; /* copied */
     size_t body_size;
     const fw_header *headers; /* copied; those that the request wants are reported */

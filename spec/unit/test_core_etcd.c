@@ -39,7 +39,8 @@ static void finish(void) {
 
 static void client_open(client *c) {
     static const char *const endpoints[] = {"http://a:2379"};
-    dsync_options options = {.prefix = "p", .id = "node", .max_value = 65536};
+    static const dsync_setting json = {"etcd.transport", "json"};
+    dsync_options options = {.prefix = "p", .id = "node", .max_value = 65536, .settings = &json, .setting_count = 1};
     ds_backend_config config = {.options = &options, .endpoints = endpoints, .endpoint_count = 1};
     ds_engine_config engine = {.prefix = "p", .id = "node", .info = "{}", .unavailable_ns = 5 * DS_SECOND};
     dsync_error error = {DSYNC_OK, ""};

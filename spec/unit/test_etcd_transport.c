@@ -353,15 +353,15 @@ TEST(a_file_without_a_token_is_told_to_each) {
 
 TEST(options_it_refuses) {
     static const dsync_setting odd[] = {{"etcd.transport", "carrier pigeon"}};
-    static const dsync_setting grpc[] = {{"etcd.transport", "grpc"}};
+    static const dsync_setting misspelt[] = {{"etcd.transport", "gprc"}};
     static const dsync_setting unknown[] = {{"etcd.colour", "red"}};
     static const struct {
         dsync_options options;
         dsync_code code;
         const char *message;
     } rows[] = {
-        {{.settings = odd, .setting_count = 1}, DSYNC_CONFIG, "must be \"auto\" or \"json\""},
-        {{.settings = grpc, .setting_count = 1}, DSYNC_UNSUPPORTED, "not in this build"},
+        {{.settings = odd, .setting_count = 1}, DSYNC_CONFIG, "must be \"auto\", \"grpc\" or \"json\""},
+        {{.settings = misspelt, .setting_count = 1}, DSYNC_CONFIG, "did you mean \"grpc\"?"},
         {{.settings = unknown, .setting_count = 1}, DSYNC_CONFIG, "unknown setting \"etcd.colour\""},
         {{.auth_user = "ann"}, DSYNC_CONFIG, "auth.password is missing"},
         {{.auth_password = "x"}, DSYNC_CONFIG, "auth.user is missing"},
@@ -391,6 +391,25 @@ TEST(options_it_takes) {
     ef_ask(&e, ef_do_ping, ef_operations[16].answers);
     CHECK_EQ_INT(e.reply.outcome, DS_OK);
     ef_close(&e);
+}
+
+/* HTTP/2 goes over plain TCP alone; JSON goes everywhere. */
+TEST(tls_means_json) {
+    static const char *const mixed[] = {"http://h:2379", "https://h:2379"};
+    dsync_setting setting = {"etcd.transport", "auto"};
+    dsync_options options = {.settings = &setting, .setting_count = 1};
+    ds_backend_config config = {.options = &options, .endpoints = mixed, .endpoint_count = 2};
+    dsync_error error = {DSYNC_OK, ""};
+    fw *u = fw_new(1);
+    ds_backend *backend = ds_etcd_backend(fw_world(u), &config, &error);
+    REQUIRE(backend != NULL);
+    CHECK(ds_etcd_of(backend)->wire == &ds_etcd_wire_json);
+    backend->ops->destroy(backend);
+    setting.value = "grpc";
+    CHECK_NULL(ds_etcd_backend(fw_world(u), &config, &error));
+    CHECK_EQ_INT(error.code, DSYNC_UNSUPPORTED);
+    CHECK_CONTAINS(error.message, "with TLS use \"auto\" or \"json\"");
+    CHECK_EQ_UINT(fw_free(u), 0);
 }
 
 TEST(credentials_do_not_travel_in_clear_text) {

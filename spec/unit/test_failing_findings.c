@@ -40,7 +40,8 @@ static void on_done(ds_call *call, const ds_reply *reply) {
 /* What becomes of a listing (or, with `leaves`, of a write) that is answered so. */
 static told ask_etcd(const char *body, bool leaves) {
     static const char *const endpoints[] = {"http://a:2379"};
-    dsync_options options = {.prefix = "p", .id = "n", .max_value = 65536};
+    static const dsync_setting json = {"etcd.transport", "json"};
+    dsync_options options = {.prefix = "p", .id = "n", .max_value = 65536, .settings = &json, .setting_count = 1};
     ds_backend_config config = {.options = &options, .endpoints = endpoints, .endpoint_count = 1};
     fw *u = fw_new(1);
     fw_server server = {.on_request = answer_request};
