@@ -56,6 +56,7 @@ for _, version in ipairs { "3.4", "3.5" } do
       { name = "etcdctl lock NAME true", line = "ETCDCTL_API=3 exec " .. server.bin .. "/etcdctl --endpoints "
         .. server.endpoints[1] .. " lock name true" },
       { name = "dsync run NAME true", line = dsync .. server.url .. " name true" },
+      { name = "dsync run, in JSON", line = dsync .. server.url .. " -o etcd.transport=json name true" },
     })
     server:stop()
   end

@@ -418,8 +418,7 @@ static void watch(look *w) {
 static bool open_backend(void) {
     static const char *const endpoints[] = {"http://127.0.0.1:2379", "http://127.0.0.1:2380"};
     static const dsync_setting json = {"etcd.transport", "json"};
-    dsync_options options = {
-        .prefix = "p", .id = "n", .max_value = 65536, .settings = &json, .setting_count = 1};
+    dsync_options options = {.prefix = "p", .id = "n", .max_value = 65536, .settings = &json, .setting_count = 1};
     if (fz_flag(t.in)) {
         options.auth_user = "u";
         options.auth_password = "x";

@@ -93,7 +93,7 @@ static int sessions(int port) {
 const px_store px_consul = {
     .name = "consul",
     .scheme = "consul",
-    .lock_delay = "1s",
+    .setting = &(const dsync_setting){"consul.lock_delay", "1s"},
     .ttl_ms = 10000,
     .per_mille = 350,
     .kind = kind_of,

@@ -121,6 +121,7 @@ static int leases(int port) {
 const px_store px_etcd = {
     .name = "etcd",
     .scheme = "etcd",
+    .setting = &(const dsync_setting){"etcd.transport", "json"}, /* what the proxy understands */
     .ttl_ms = 5000,
     .per_mille = 350,
     .tells_cluster = true,

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../csrc/dsync.h"
+
 #define PX_MS INT64_C(1000000)
 #define PX_SECOND (1000 * PX_MS)
 
@@ -72,7 +74,8 @@ typedef enum px_fault {
 /* What is peculiar to one kind of server. */
 typedef struct px_message px_message;
 typedef struct px_store {
-    const char *name, *scheme, *lock_delay; /* lock_delay: a setting, or NULL */
+    const char *name, *scheme;
+    const dsync_setting *setting; /* of the clients, or NULL */
     int64_t ttl_ms;
     int per_mille;      /* requests of a thousand that meet a fault */
     bool tells_cluster; /* its answers say which cluster they come from: those of another one can be told */

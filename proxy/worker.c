@@ -335,13 +335,12 @@ static bool open_client(run *r) {
     dsync_error error;
     dsync_options_init(&options);
     const px_store *store = px.proxy.store;
-    const dsync_setting delay = {"consul.lock_delay", store->lock_delay};
     snprintf(url, sizeof url, "%s://127.0.0.1:%d", store->scheme, r->worker->direct ? px.server_port : px.proxy.port);
     snprintf(r->id, sizeof r->id, "w%d.%d", r->worker->number, atomic_load(&px.round));
     options.prefix = "proxy";
     options.ttl_ms = px.ttl_ms;
-    options.settings = store->lock_delay != NULL ? &delay : NULL;
-    options.setting_count = store->lock_delay != NULL;
+    options.settings = store->setting;
+    options.setting_count = store->setting != NULL;
     options.id = r->id;
     r->client = dsync_open(url, &options, &error);
     if (r->client == NULL) {

@@ -208,9 +208,18 @@ static void stop(void *servers) {
     em_free(e);
 }
 
+/* What the model reads and writes, in a world without HTTP/2. */
+static const dsync_setting *settings(sim *s, size_t *count) {
+    static const dsync_setting json = {"etcd.transport", "json"};
+    (void)s;
+    *count = 1;
+    return &json;
+}
+
 const sim_model_ops sim_model_etcd = {
     .name = "etcd",
     .backend = ds_etcd_backend,
+    .settings = settings,
     .auth = true,
     .times = {.ttls_ms = {2000, 3000, 5000},
               .orphan_ns = CHK_ORPHAN_NS,

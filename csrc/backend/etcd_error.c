@@ -1,4 +1,4 @@
-/* etcd_error.c: etcd's and its gateway's errors, sorted by what may have happened.
+/* etcd_error.c: etcd's errors, in gRPC and through its gateway, sorted by what may have happened.
  *
  * The codes are gRPC's; the texts are those of etcd's api/v3rpc/rpctypes/error.go. A text is used only where one code
  * stands for cases that must be told apart. What is not recognised may have been executed.
@@ -117,7 +117,8 @@ static ds_etcd_verdict judge_http(int http) {
         return not_executed(NULL);
     }
     if (http >= 400 && http < 500 && http != 408) {
-        return refused(DSYNC_CONFIG, "is this an etcd v3 server (3.4 or later) with its JSON gateway on?");
+        return refused(DSYNC_CONFIG,
+                       "is this an etcd v3 server (3.4 or later), its gRPC or its JSON gateway within reach?");
     }
     return ambiguous();
 }

@@ -18,7 +18,12 @@ void rig_timeout(int64_t ms) {
 
 bool rig_open(rig *r, const char *const *endpoints, size_t count, const dsync_options *given) {
     dsync_error error = {DSYNC_OK, ""};
+    dsync_setting transport = {"etcd.transport", getenv("DSYNC_TEST_TRANSPORT")};
     dsync_options options = given != NULL ? *given : (dsync_options){.prefix = "dsync", .id = "tester"};
+    if (options.setting_count == 0 && transport.value != NULL) {
+        options.settings = &transport;
+        options.setting_count = 1;
+    }
     ds_http_config http = {.connect_timeout_ms = 1000};
     ds_backend_config config = {.options = &options, .endpoints = endpoints, .endpoint_count = count};
     memset(r, 0, sizeof(*r));

@@ -10,6 +10,11 @@
 #include "etcd_rig.h"
 #include "test.h"
 
+/* Except where it is gRPC that is looked at. */
+static const dsync_setting json_setting = {"etcd.transport", "json"};
+static const dsync_options speaking_json = {
+    .prefix = "dsync", .id = "tester", .settings = &json_setting, .setting_count = 1};
+
 /* ---- a server that says what it was told to, one answer per connection ------------------------------------------ */
 
 typedef struct parrot {
@@ -130,7 +135,7 @@ TEST(the_first_answer_of_a_stranger) {
         test_case("%zu: %.60s", i, c->answer);
         REQUIRE(parrot_start(&p, answers));
         endpoint = p.url;
-        REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+        REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
         ds_lease lease;
         rig_lease_init(&lease, "dsync", 5000);
         const rig_reply *reply = rig_lease(&r, &lease);
@@ -171,7 +176,7 @@ TEST(nonsense_after_sense_says_nothing_of_a_write) {
         test_case("%zu", i);
         REQUIRE(parrot_start(&p, answers));
         const char *endpoint = p.url;
-        REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+        REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
         CHECK_EQ_INT(rig_ping(&r)->outcome, DS_OK);
         ds_lease lease;
         ds_entry entry;
@@ -194,7 +199,7 @@ TEST(an_older_state_is_asked_again_and_then_a_reset) {
     rig r;
     REQUIRE(parrot_start(&p, once));
     const char *endpoint = p.url;
-    REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+    REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
     rig_timeout(500);
     CHECK_EQ_INT(rig_get(&r, "k")->outcome, DS_OK);
     const rig_reply *reply = rig_get(&r, "k");
@@ -206,7 +211,7 @@ TEST(an_older_state_is_asked_again_and_then_a_reset) {
 
     REQUIRE(parrot_start(&p, always));
     endpoint = p.url;
-    REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+    REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
     CHECK_EQ_INT(rig_get(&r, "k")->outcome, DS_OK);
     reply = rig_get(&r, "k");
     CHECK_EQ_INT(reply->outcome, DS_RESET);
@@ -226,7 +231,7 @@ TEST(an_older_state_that_took_a_write_is_a_reset_at_once) {
     rig r;
     REQUIRE(parrot_start(&p, answers));
     const char *endpoint = p.url;
-    REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+    REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
     CHECK_EQ_INT(rig_ping(&r)->outcome, DS_OK);
     CHECK_EQ_INT(rig_get(&r, "k")->outcome, DS_OK);
     ds_lease lease;
@@ -248,7 +253,7 @@ TEST(another_cluster_is_a_reset) {
     rig r;
     REQUIRE(parrot_start(&p, answers));
     const char *endpoint = p.url;
-    REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+    REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
     CHECK_EQ_INT(rig_get(&r, "k")->outcome, DS_OK);
     const rig_reply *reply = rig_get(&r, "k");
     CHECK_EQ_INT(reply->outcome, DS_RESET);
@@ -277,7 +282,7 @@ TEST(a_keepalive_without_a_ttl_is_lost) {
         test_case("%zu", i);
         REQUIRE(parrot_start(&p, cases[i].answers));
         const char *endpoint = p.url;
-        REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+        REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
         rig_lease_init(&lease, "dsync", 5000);
         lease.created = 3;
         CHECK_EQ_INT(rig_renew(&r, &lease)->outcome, cases[i].outcome);
@@ -323,7 +328,7 @@ TEST(strange_streams_end_the_watch_once) {
         test_case("%zu", i);
         REQUIRE(parrot_start(&p, answers));
         const char *endpoint = p.url;
-        REQUIRE(rig_open(&r, &endpoint, 1, NULL));
+        REQUIRE(rig_open(&r, &endpoint, 1, &speaking_json));
         ds_watch_spec spec = {.key = "a"};
         REQUIRE(rig_watch_begin(&r, &w, &spec));
         CHECK(rig_watch_wait(&w, stream_cases[i].events, 2000));

@@ -73,6 +73,21 @@ describe("a server that", function()
     deep = { protocol = true, unavailable = true, timeout = true },
     silent = GONE,
     hang_up = GONE,
+    -- These speak HTTP/2.
+    h2_html = { protocol = true },
+    h2_not_found = { config = true },
+    h2_redirect = { config = true },
+    h2_no_status = { protocol = true },
+    h2_compressed = { protocol = true },
+    h2_half_message = { protocol = true },
+    h2_other_message = { protocol = true },
+    h2_unimplemented = { unsupported = true },
+    h2_unavailable = GONE,
+    h2_half_frame = GONE,
+    h2_garbage = { protocol = true, unavailable = true, timeout = true },
+    h2_reset = GONE,
+    h2_goaway = GONE,
+    h2_silent = GONE,
   }
   local names = {}
   for mode in pairs(modes) do names[#names + 1] = mode end

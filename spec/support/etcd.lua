@@ -5,7 +5,8 @@
 --   server:etcdctl { "get", "", "--prefix" }
 --   server:pause(2); server:resume(2); server:kill("KILL", 1); server:restart(1); server:stop()
 --
--- Ends with the Lua process at the latest. Knows nothing about dsync but the names of its tls and auth options.
+-- Ends with the Lua process at the latest. Knows nothing about dsync but the names of its tls, auth and
+-- transport options.
 
 local certs = require "spec.support.certs"
 local nodes = require "spec.support.nodes"
@@ -97,7 +98,8 @@ local function enable_auth(self)
 end
 
 -- settings: version, nodes, tls, client_cert, auth, auth_prefixes, auth_token_ttl (seconds), quota (bytes), identity
--- (name of the server's certificate in certs.make(): "server", "expired", "wrong_name"), extra (further arguments).
+-- (name of the server's certificate in certs.make(): "server", "expired", "wrong_name"), extra (further arguments), grpc
+-- or json (how clients are to speak to it).
 -- Returns nil and a message when there is no such etcd on this machine; anything else that fails is an error.
 function etcd.start(settings)
   settings = settings or {}
@@ -120,6 +122,9 @@ function etcd.start(settings)
   if settings.auth then
     enable_auth(self)
     self.options.auth = { user = "dsync", password = "secret" }
+  end
+  for _, transport in ipairs { "grpc", "json" } do
+    if settings[transport] then self.options.etcd = { transport = transport } end
   end
   return self
 end

@@ -77,6 +77,7 @@ local SIGNS = {
   { "no route", "unreachable" },
   { "nobody answered at that address", "unreachable" },
   { "cannot find the host", "unresolved" },
+  { "cannot be spoken to in gRPC", "proxy" },
   { "not HTTP", "wrong_protocol" },
   { "answered HTTP 40[47]", "proxy" },
   { "answered HTTP 50[234]", "proxy" },
