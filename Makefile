@@ -383,7 +383,7 @@ local: $(local_build) build/bench/bare_flock build/lua5.4/dsync/core.so
 	@eval "$$(script/env 5.4)" && $(if $(SHORT),,DSYNC_LONG=1) script/lib/campaign local build/reports/local.json \
 	  $(local_build) "lua5.4 bench/local.lua build/bench/bare_flock"
 
-# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd, consul or zookeeper]: clients behind a proxy that mistreats them, before a real server.
+# make proxy [FAULTS=n] [SEED=k] [BACKEND=etcd, etcd-grpc, consul or zookeeper]: clients behind a proxy that mistreats them, before a real server.
 .PHONY: proxy
 proxy: build/proxy/campaign $(call zookeeper_module,build/proxy)
 	@mkdir -p build/reports

@@ -65,12 +65,12 @@ uint64_t px_draw(px_proxy *proxy) {
 /* A copy that comes after the answer was used is beyond what the protocol defends against: nothing on the way repeats a
  * request whose answer it has delivered, and the guard that would stop it costs every release a write. */
 static bool fits(const px_store *store, px_fault fault, px_kind kind) {
-    static const px_fault of_frames[] = {PX_LOST_RESET,  PX_LOST_CLOSED, PX_LOST_SILENT, PX_CUT_RESET, PX_CUT_CLOSED,
-                                         PX_TRICKLE,     PX_DELAYED,     PX_UNSENT,      PX_HALF_SENT, PX_LATE_RESET,
-                                         PX_LATE_SILENT, PX_GARBAGE,     PX_HOLE,        PX_REFUSE};
-    if (store->frames) {
-        for (size_t i = 0; i < sizeof of_frames / sizeof of_frames[0]; i++) {
-            if (of_frames[i] == fault) {
+    static const px_fault without_http[] = {PX_LOST_RESET,  PX_LOST_CLOSED, PX_LOST_SILENT, PX_CUT_RESET, PX_CUT_CLOSED,
+                                            PX_TRICKLE,     PX_DELAYED,     PX_UNSENT,      PX_HALF_SENT, PX_LATE_RESET,
+                                            PX_LATE_SILENT, PX_GARBAGE,     PX_HOLE,        PX_REFUSE};
+    if (store->frames || store->bytes) {
+        for (size_t i = 0; i < sizeof without_http / sizeof without_http[0]; i++) {
+            if (without_http[i] == fault) {
                 return true;
             }
         }

@@ -130,4 +130,15 @@ const px_store px_etcd = {
     .sessions = leases,
 };
 
-const px_store *const px_stores[] = {&px_etcd, &px_consul, &px_zookeeper, NULL};
+const px_store px_etcd_grpc = {
+    .name = "etcd-grpc",
+    .scheme = "etcd",
+    .setting = &(const dsync_setting){"etcd.transport", "grpc"},
+    .ttl_ms = 5000,
+    .per_mille = 40, /* each ends a connection that all requests of a client share */
+    .bytes = true,
+    .keys = keys,
+    .sessions = leases,
+};
+
+const px_store *const px_stores[] = {&px_etcd, &px_etcd_grpc, &px_consul, &px_zookeeper, NULL};

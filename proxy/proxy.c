@@ -355,8 +355,8 @@ static bool serve_one(visit *l, px_kind kind) {
 static void *serve(void *argument) {
     visit *l = argument;
     px_proxy *proxy = l->proxy;
-    if (proxy->store->frames) {
-        px_serve_frames(proxy, l->client);
+    if (proxy->store->frames || proxy->store->bytes) {
+        (proxy->store->frames ? px_serve_frames : px_serve_bytes)(proxy, l->client);
         l->client = -1;
     }
     while (l->client >= 0 && !atomic_load(&proxy->over) &&

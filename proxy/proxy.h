@@ -1,4 +1,4 @@
-/* proxy.h: an HTTP/1.1 proxy before one server that mistreats the requests that pass, and keeps count.
+/* proxy.h: a proxy before one server that mistreats the requests that pass, and keeps count.
  *
  * It knows just enough HTTP to tell where a message ends and, through kinds_*.c, what a request is for. It knows nothing
  * of locks: what must still be true behind it is the campaign's business (campaign.h).
@@ -80,6 +80,7 @@ typedef struct px_store {
     int per_mille;      /* requests of a thousand that meet a fault */
     bool tells_cluster; /* its answers say which cluster they come from: those of another one can be told */
     bool frames;        /* it speaks in frames, not in HTTP */
+    bool bytes;         /* what it speaks is not understood here */
     px_kind (*kind)(const char *head, const char *body); /* of HTTP */
     /* How many keys locks have left on the server (`sessions`: and sessions); -1: no answer. `shown`: for people. */
     int (*keys)(int port, bool sessions, px_message *shown);
@@ -87,7 +88,7 @@ typedef struct px_store {
 } px_store;
 
 extern const px_store *const px_stores[]; /* NULL ends */
-extern const px_store px_etcd, px_consul, px_zookeeper;
+extern const px_store px_etcd, px_etcd_grpc, px_consul, px_zookeeper;
 
 const char *px_kind_name(px_kind kind);
 const char *px_fault_name(px_fault fault);
@@ -150,6 +151,7 @@ int px_connect(int port);
 void px_reset(int fd);
 void px_serve_stream(px_proxy *proxy, int client, px_message *request);
 void px_serve_frames(px_proxy *proxy, int client); /* closes it */
+void px_serve_bytes(px_proxy *proxy, int client);  /* the same */
 
 /* After how many of `size` bytes to cut: the first number that this kind of answer has not been cut after yet. */
 size_t px_next_cut(px_proxy *proxy, px_kind kind, size_t size, uint64_t draw);
