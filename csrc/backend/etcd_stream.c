@@ -133,7 +133,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     ds_etcd_stream *stream = DS_CONTAINER_OF(sink, ds_etcd_stream, sink);
     stream->http = NULL;
     dsync_error error;
-    if (http->not_http2) {
+    if (http->not_http2 && http->code == DSYNC_UNSUPPORTED) {
         on_not_http2(stream, http);
     } else if (http->fate != DS_HTTP_ANSWERED) {
         ds_error_set(&error, DSYNC_UNAVAILABLE, "etcd at %s: watch stream: %s", stream->endpoint->origin,

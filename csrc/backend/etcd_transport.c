@@ -99,6 +99,9 @@ static void accept_reply(ds_etcd_exchange *exchange, const ds_etcd_reply *reply)
         return;
     }
     ds_endpoints_good(&etcd->endpoints, exchange->endpoint);
+    if (exchange->wire == &ds_etcd_wire_json) {
+        etcd->wire = exchange->wire;
+    }
     etcd->wire_proven = etcd->wire_proven || exchange->wire == etcd->wire;
     ds_etcd_result result = {.outcome = DS_OK, .status = {-1, ""}, .reply = reply};
     deliver(exchange, &result);
@@ -165,29 +168,31 @@ static void judge_unfit(ds_etcd_exchange *exchange, const ds_http_result *http) 
     deliver(exchange, &result);
 }
 
-/* The server has seen nothing of the message. */
-static void judge_not_http2(ds_etcd_exchange *exchange, const ds_http_result *http) {
-    if (!ds_etcd_fall_back(exchange->etcd, exchange->endpoint, http->message, &exchange->error)) {
+/* The server has seen nothing of the message. Where the connection was merely closed, an answer in JSON is the proof. False:
+ * nothing has come of it. */
+static bool try_json(ds_etcd_exchange *exchange, const ds_http_result *http) {
+    bool certain = http->code == DSYNC_UNSUPPORTED;
+    if (certain && !ds_etcd_fall_back(exchange->etcd, exchange->endpoint, http->message, &exchange->error)) {
         deliver_failure(exchange, exchange->resent ? DS_AMBIGUOUS : DS_REFUSED, DSYNC_UNSUPPORTED);
-    } else if (exchange->spare.size > 0) {
-        ds_buf gone = exchange->body;
-        exchange->body = exchange->spare;
-        exchange->spare = gone;
-        ds_buf_clear(&exchange->spare);
-        exchange->wire = exchange->etcd->wire;
-        begin(exchange);
-    } else {
-        ds_error_set(&exchange->error, DSYNC_UNAVAILABLE, "etcd at %s: %s", exchange->endpoint->origin, http->message);
-        deliver_failure(exchange, exchange->resent ? DS_AMBIGUOUS : DS_NOT_EXECUTED, DSYNC_OK);
+        return true;
     }
+    if (exchange->spare.size == 0 || (exchange->etcd->wire_proven && !certain)) {
+        return false;
+    }
+    ds_buf gone = exchange->body;
+    exchange->body = exchange->spare;
+    exchange->spare = gone;
+    ds_buf_clear(&exchange->spare);
+    exchange->wire = &ds_etcd_wire_json;
+    begin(exchange);
+    return true;
 }
 
 static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     ds_etcd_exchange *exchange = DS_CONTAINER_OF(sink, ds_etcd_exchange, sink);
     ds_etcd *etcd = exchange->etcd;
     exchange->http = NULL;
-    if (http->not_http2) {
-        judge_not_http2(exchange, http);
+    if (http->not_http2 && try_json(exchange, http)) {
         return;
     }
     exchange->resent = exchange->resent || http->resent;

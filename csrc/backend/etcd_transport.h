@@ -62,7 +62,7 @@ void ds_etcd_stop(ds_etcd_exchange *exchange); /* `done` will not come; harmless
 
 /* Fills in what every request in this encoding has: headers, with the token if there is one, and those to be told. */
 void ds_etcd_dress(const ds_etcd *etcd, const ds_etcd_wire *wire, ds_http_request *request, bool token);
-/* The server at `endpoint` cannot be spoken to over HTTP/2, `why` says what came of it. True: from now on everything is
+/* The server at `endpoint` certainly does not speak HTTP/2, `why` says what came of it. True: from now on everything is
  * JSON. False: gRPC alone is wanted; `error` says so. */
 bool ds_etcd_fall_back(ds_etcd *etcd, const ds_endpoint *endpoint, const char *why, dsync_error *error);
 /* Which encoding the settings ask for. */

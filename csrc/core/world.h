@@ -48,10 +48,12 @@ typedef enum ds_http_fate {
 
 typedef struct ds_http_result {
     ds_http_fate fate;
-    int code;         /* a dsync_code when fate is DS_HTTP_REFUSED; else 0 or a hint (PROTOCOL, RESOURCE) */
-    int status;       /* HTTP status, 0 if none came */
-    bool resent;      /* libcurl sent the request more than once by itself */
-    bool not_http2;   /* with DS_HTTP_NOT_SENT: who listens there, or this machine, does not speak HTTP/2 */
+    int code;    /* a dsync_code when fate is DS_HTTP_REFUSED; else 0 or a hint (PROTOCOL, RESOURCE) */
+    int status;  /* HTTP status, 0 if none came */
+    bool resent; /* libcurl sent the request more than once by itself */
+    /* With DS_HTTP_NOT_SENT: who listens there, or this machine, does not speak HTTP/2. That is certain when `code` is
+     * DSYNC_UNSUPPORTED; else the connection was closed before a word, as a server does that is about to go. */
+    bool not_http2;
     const char *body; /* unary only; NUL-terminated; NULL when empty */
     size_t body_size;
     const char *const *header_values; /* parallel to the request's want_headers; NULL where absent */

@@ -42,7 +42,7 @@ static bool check_greeting(ds_h2_link *link, const char *bytes, size_t size) {
     }
     size_t compared = link->greeting_size < 5 ? link->greeting_size : 5;
     bool older = memcmp(link->greeting, "HTTP/", compared) == 0;
-    ds_h2_link_fail(link, DSYNC_OK, true, "%s",
+    ds_h2_link_fail(link, DSYNC_UNSUPPORTED, true, "%s",
                     older ? "the server speaks an older HTTP than HTTP/2"
                           : "what answers there does not speak HTTP/2; is this the right port?");
     return false;

@@ -42,6 +42,7 @@ static void judge_reset(ds_h2_request *self, ds_http_result *result, char *text,
     case NGHTTP2_HTTP_1_1_REQUIRED:
         result->fate = DS_HTTP_NOT_SENT;
         result->not_http2 = true;
+        result->code = DSYNC_UNSUPPORTED;
         TEXT("%s: the server wants an older HTTP than HTTP/2", origin(self));
         break;
     case NGHTTP2_PROTOCOL_ERROR:

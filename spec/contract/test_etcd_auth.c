@@ -59,6 +59,9 @@ static char *new_token(const char *user, const char *password) {
     char *answer = etcd_post(&server, "/v3/auth/authenticate", json);
     ds_json_limits limits = {8, 100};
     bool no_memory;
+    if (answer == NULL) {
+        return NULL;
+    }
     ds_json *root = ds_json_parse(answer, strlen(answer), &limits, &no_memory, NULL);
     const char *text = ds_json_text(root, "token");
     char *token = text != NULL ? strdup(text) : NULL;

@@ -76,7 +76,6 @@ static bool answer_fate(fw_request *request, const char *line) {
         {"!broken", {.fate = DS_HTTP_UNKNOWN, .message = "connection reset"}},
         {"!toolong", {.fate = DS_HTTP_REFUSED, .code = DSYNC_PROTOCOL, .status = 200, .message = "too long"}},
         {"!unfit", {.fate = DS_HTTP_REFUSED, .code = DSYNC_CONFIG, .message = "bad certificate"}},
-        {"!http1", {.fate = DS_HTTP_NOT_SENT, .not_http2 = true, .message = "no HTTP/2 is spoken there"}},
     };
     for (size_t i = 0; i < DS_COUNT(fates); i++) {
         if (strcmp(line, fates[i].word) == 0) {

@@ -4,7 +4,6 @@
  *   "!503 {...}"   a body with another status          "!unsent", "!broken"   no answer, and what is known of the request
  *   "!resent {..}" status 200, sent twice by libcurl   "!toolong"             more bytes than were allowed, of a 200 answer
  *   "!unfit"       refused by our own settings         "!silent"              nothing
- *   "!http1"       HTTP/2 is not spoken there
  * In them @own, @session, @stamp and @next stand for the base64 of the entry's and the session's key and of what the session
  * key holds at this and at the next epoch; @H for the header that every answer has: revision 50 in the first, and one more in
  * each. The fixture's own memory does not come from ds_malloc.

@@ -63,6 +63,7 @@ static void say(fw_request *request, const char *line) {
 static const char *const *lines; /* one for each request over HTTP/2; NULL: HTTP/2 is not spoken */
 static unsigned json_count, grpc_count;
 static fw_request *stream;
+static dsync_code how_certain = DSYNC_UNSUPPORTED;
 
 static void on_request(fw_request *request, void *argument) {
     (void)argument;
@@ -77,8 +78,10 @@ static void on_request(fw_request *request, void *argument) {
     }
     grpc_count++;
     if (*lines == NULL) {
-        fw_finish(request, DS_MS,
-                  &(fw_answer){.fate = DS_HTTP_NOT_SENT, .not_http2 = true, .message = "no HTTP/2 there"});
+        fw_finish(
+            request, DS_MS,
+            &(fw_answer){
+                .fate = DS_HTTP_NOT_SENT, .code = (int)how_certain, .not_http2 = true, .message = "no HTTP/2 there"});
     } else if (request->stream) {
         stream = request;
     } else {
@@ -90,6 +93,7 @@ static void begin(etcd_case *e, const dsync_options *options, const char *const 
     lines = said;
     json_count = grpc_count = 0;
     stream = NULL;
+    how_certain = DSYNC_UNSUPPORTED;
     ef_open(e, options);
     fw_serve(e->u, &(fw_server){.on_request = on_request});
 }
@@ -278,6 +282,36 @@ TEST(json_takes_over_later_too) {
     CHECK_EQ_INT(e.reply.outcome, DS_OK);
     CHECK_EQ_UINT(grpc_count, 2);
     CHECK_EQ_UINT(json_count, 1);
+    ef_close(&e);
+}
+
+/* A server that closes each connection as it comes may be about to go, or know no HTTP/2: its answer in JSON tells. */
+TEST(a_closed_door_proves_nothing) {
+    static const char *const said[] = {OK(EMPTY), NULL};
+    etcd_case e;
+    begin(&e, &either, nothing);
+    how_certain = DSYNC_OK;
+    ask(&e, ef_do_get);
+    CHECK_EQ_INT(e.reply.outcome, DS_OK);
+    ask(&e, ef_do_get);
+    CHECK_EQ_UINT(grpc_count, 1);
+    CHECK_EQ_UINT(json_count, 2);
+    ef_close(&e);
+    begin(&e, &either, said);
+    how_certain = DSYNC_OK;
+    ask(&e, ef_do_get);
+    ask(&e, ef_do_get); /* this one has spoken gRPC */
+    CHECK_EQ_INT(e.reply.outcome, DS_NOT_EXECUTED);
+    CHECK_EQ_UINT(json_count, 0);
+    CHECK(ds_etcd_of(e.backend)->wire == &ds_etcd_wire_grpc);
+    ef_close(&e);
+    begin(&e, &only_grpc, nothing);
+    how_certain = DSYNC_OK;
+    ask(&e, ef_do_get);
+    CHECK_EQ_INT(e.reply.outcome, DS_NOT_EXECUTED);
+    REQUIRE(ef_watch(&e, "p/k"));
+    fw_advance(e.u, 2 * DS_MS);
+    CHECK_CONTAINS(ef_heard(&e), "watch stream: no HTTP/2 there");
     ef_close(&e);
 }
 

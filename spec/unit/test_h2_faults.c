@@ -83,7 +83,7 @@ TEST(what_a_broken_answer_says_of_its_request) {
     } rows[] = {
         {"/refuse", DS_HTTP_NOT_SENT, 0, "takes no requests"},
         {"/reset", DS_HTTP_UNKNOWN, 0, "INTERNAL_ERROR"},
-        {"/older", DS_HTTP_NOT_SENT, 0, "older HTTP"},
+        {"/older", DS_HTTP_NOT_SENT, DSYNC_UNSUPPORTED, "older HTTP"},
         {"/resetmid", DS_HTTP_UNKNOWN, 0, "CANCEL"},
         {"/refusemid", DS_HTTP_UNKNOWN, 0, "broke off"},
         {"/cut", DS_HTTP_UNKNOWN, 0, "before the answer was complete"},
