@@ -206,6 +206,11 @@ static ds_backend *make_backend(dsync_client *client, const ds_url *url, dsync_e
     return NULL;
 }
 
+/* Such a client may never need libcurl, whose loading and leaving cost more than a lock. */
+static bool may_do_without_curl(const ds_url *url) {
+    return url->scheme == DS_SCHEME_ZOOKEEPER || (url->scheme == DS_SCHEME_ETCD && !url->tls);
+}
+
 static bool make_loop(dsync_client *client, const ds_url *url, dsync_error *error) {
     const dsync_options *o = &client->settings.o;
     ds_http_config http = {.connect_timeout_ms = o->connect_timeout_ms,
@@ -214,7 +219,7 @@ static bool make_loop(dsync_client *client, const ds_url *url, dsync_error *erro
                            .tls_key = o->tls_key,
                            .tls_server_name = o->tls_server_name,
                            .tls_insecure_skip_verify = o->tls_insecure_skip_verify != 0,
-                           .late = url->scheme == DS_SCHEME_ZOOKEEPER};
+                           .late = may_do_without_curl(url)};
     bool network = url->scheme != DS_SCHEME_MEMORY && url->scheme != DS_SCHEME_LOCAL;
     client->loop = ds_loop_new(network ? &http : NULL, error);
     return client->loop != NULL;
