@@ -30,6 +30,20 @@ describe("a program", function()
     assert.equal(before, after)
   end)
 
+  it("loads no libcurl as long as gRPC is spoken", function()
+    local script = [[
+      local dsync = require "dsync"
+      local d = assert(dsync.open(arg[1], { prefix = arg[2], etcd = { transport = arg[3] } }))
+      assert(assert(d:lock("x"):acquire()):release())
+      local maps = assert(io.open "/proc/self/maps"):read "*a"
+      print(maps:find "libcurl" ~= nil, maps:find "libnghttp2" ~= nil)
+    ]]
+    assert.equal("false\ttrue\n", child.run(script, nil, bench.server.url, suite.prefix(), "grpc"))
+    assert.equal("false\ttrue\n", child.run(script, nil, bench.server.url, suite.prefix(), "auto"))
+    local out = child.run(script, nil, bench.server.url, suite.prefix(), "json") -- some libcurls bring libnghttp2
+    assert.truthy(out:find "^true\t", out)
+  end)
+
   it("that ends without releasing leaves nothing, however it ends", function()
     local d = suite.open()
     for i, ending in ipairs { "", "os.exit(0, true)", "error 'x'", "d:close()", "lock:release()", "os.exit(0)" } do
