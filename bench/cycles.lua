@@ -1,5 +1,5 @@
--- cycles.lua URL N [TRANSPORT]: uncontended acquire and release of one lock, one after the other, N times. Prints the rate.
--- TRANSPORT is etcd's: grpc or json.
+-- cycles.lua URL N [TRANSPORT]: uncontended acquire and release of one lock, one after the other, N times. Prints the
+-- rate. TRANSPORT is etcd's: grpc or json.
 local dsync = require "dsync"
 
 local url, count = arg[1] or "memory:", tonumber(arg[2] or 10000)

@@ -15,8 +15,10 @@
 #define CODE_MAX 16
 #define CODE_UNKNOWN 2
 
+static const char user_agent[] = "user-agent: dsync/" DSYNC_VERSION;
+
 static const char *const headers[] = {
-    "content-type: application/grpc", "te: trailers", "user-agent: dsync/" DSYNC_VERSION,
+    "content-type: application/grpc", "te: trailers", user_agent,
     /* Without it a member cut off from the others answers after 7 s, and its watches stay silent. */
     "hasleader: true", NULL};
 
@@ -169,7 +171,7 @@ static ds_etcd_decoded answer(ds_etcd_kind kind, const ds_http_result *http, ds_
     if (status.code != 0) {
         return DS_ETCD_DECODED;
     }
-    ds_bytes body = {http->body, http->body_size}, message;
+    ds_bytes body = {http->body, http->body_size}, message = {NULL, 0};
     if (body.size == 0 || cut(body, 0, &message) != body.size) {
         return DS_ETCD_MALFORMED;
     }

@@ -122,6 +122,8 @@ static bool next(reader *r, span *in, field *f) {
     uint64_t tag = read_varint(r, in);
     f->number = tag >> 3;
     f->type = (field_type)(tag & 7);
+    f->value = 0;
+    f->content = (span){in->at, in->at};
     if (f->number == 0 || f->number > FIELD_MAX) {
         r->malformed = true;
         return false;
@@ -170,8 +172,8 @@ static bool bool_of(reader *r, const field *f) {
 }
 
 static span part_of(reader *r, const field *f) {
-    static const unsigned char nothing[1];
-    return is(r, f, LENGTH) ? f->content : (span){nothing, nothing};
+    (void)is(r, f, LENGTH);
+    return f->content; /* empty, when it is of another type */
 }
 
 static ds_bytes bytes_of(reader *r, const field *f) {
