@@ -28,7 +28,8 @@ describe("an acquire", function()
     proxy = rig.start({ "python3", here .. "/support/replay_proxy.py", bench.server.nodes[1].port }, {})
     local port = assert(proxy:line(suite.patience)):match "^port (%d+)$"
     -- in the encoding that the proxy reads
-    d = assert(suite.dsync.open("etcd://127.0.0.1:" .. port, { prefix = suite.prefix(), etcd = { transport = "json" } }))
+    local options = { prefix = suite.prefix(), etcd = { transport = "json" } }
+    d = assert(suite.dsync.open("etcd://127.0.0.1:" .. port, options))
     name = suite.name()
     path = d:lock(name):key()
     -- a connection is open and used by now, so that a lost one is met on a reused one, too

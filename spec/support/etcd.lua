@@ -98,8 +98,8 @@ local function enable_auth(self)
 end
 
 -- settings: version, nodes, tls, client_cert, auth, auth_prefixes, auth_token_ttl (seconds), quota (bytes), identity
--- (name of the server's certificate in certs.make(): "server", "expired", "wrong_name"), extra (further arguments), grpc
--- or json (how clients are to speak to it).
+-- (name of the server's certificate in certs.make(): "server", "expired", "wrong_name"), extra (further arguments),
+-- grpc or json (how clients are to speak to it).
 -- Returns nil and a message when there is no such etcd on this machine; anything else that fails is an error.
 function etcd.start(settings)
   settings = settings or {}
