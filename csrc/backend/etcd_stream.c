@@ -93,6 +93,9 @@ static void on_data(ds_http_sink *sink, const char *bytes, size_t count) {
     stream->probing = false;
     size_t seen = stream->in.size;
     uint64_t number = stream->number;
+    if (count == 0) {
+        return;
+    }
     ds_buf_add(&stream->in, bytes, count);
     if (stream->in.failed) {
         ds_etcd_stream_end(stream, DS_NOT_EXECUTED, "out of memory");
