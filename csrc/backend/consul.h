@@ -144,7 +144,8 @@ struct ds_consul_call {
     char id[72]; /* the session's */
     char nonce[17], other_nonce[17];
     int64_t token, other_token, modified, floor;
-    int64_t revision; /* of what the last answer shows, 0 = unknown */
+    int64_t session_created; /* CreateIndex of the session's key, 0 = unknown */
+    int64_t revision;        /* of what the last answer shows, 0 = unknown */
     uint64_t epoch;
     unsigned rounds;
     bool only_try;
@@ -181,6 +182,9 @@ bool ds_consul_no_memory(ds_consul_call *call);
 void ds_consul_cancel(ds_backend *backend, ds_call *owner);
 void ds_consul_free_idle(ds_consul *consul);
 
+/* It is the key that opening the session made, and of this session. A late copy of that request may have made it anew after
+ * somebody deleted it: no guard on its index holds any more, and the session is as good as lost. */
+bool ds_consul_is_session_key(const ds_consul_call *call, const ds_consul_pair *pair);
 /* The guard on the session key failed: is the session gone (LOST), or has its epoch moved (`place`)? Asks. */
 void ds_consul_finish_unless_lost(ds_consul_call *call);
 

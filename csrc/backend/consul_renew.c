@@ -83,7 +83,9 @@ static bool is_older(const ds_consul_call *call, const ds_consul_answer *answer)
 }
 
 static void on_confirmed(ds_consul_call *call, const ds_consul_answer *answer) {
-    if (ds_consul_failed(answer, 0)) {
+    const ds_consul_pair *key = ds_consul_find(answer, call->session.data);
+    bool made_anew = key != NULL && key->created > call->session_created && !ds_consul_is_session_key(call, key);
+    if (ds_consul_failed(answer, 0) || made_anew) {
         ds_consul_finish_lost(call);
         return;
     }

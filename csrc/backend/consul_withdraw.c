@@ -39,7 +39,7 @@ static void epoch_moved(ds_consul_call *call, const ds_consul_pair *pair) {
 
 static void on_epoch_read(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
-    if (pair == NULL || strcmp(pair->session, call->id) != 0) {
+    if (!ds_consul_is_session_key(call, pair)) {
         ds_consul_finish_lost(call);
     } else if (pair->value_size == call->stamp_next.size &&
                memcmp(pair->value, call->stamp_next.data, pair->value_size) == 0) {

@@ -180,6 +180,34 @@ TEST(renewals_take_turns_with_many_locks) {
     close_session(&r, &lease);
 }
 
+/* ---- the session's key -------------------------------------------------------------------------------------------------- */
+
+static void make_session_key_anew(rig *r, const ds_lease *lease) {
+    char body[600];
+    long status;
+    char *key = rig_session_key(r, lease);
+    snprintf(body, sizeof(body),
+             "[{\"KV\":{\"Verb\":\"delete\",\"Key\":\"%s\"}},"
+             "{\"KV\":{\"Verb\":\"lock\",\"Key\":\"%s\",\"Value\":\"eyJlcG9jaCI6MX0=\",\"Session\":\"%s\"}}]",
+             key, key, lease->id);
+    free(consul_ask(&server, "PUT", "/v1/txn", body, &status));
+    CHECK_EQ_INT(status, 200);
+    ds_free(key);
+}
+
+TEST(a_session_whose_key_was_made_anew_is_lost_and_not_refused_for_ever) {
+    rig r;
+    ds_lease lease;
+    ds_entry entry;
+    REQUIRE(open_session(&r, &lease));
+    make_session_key_anew(&r, &lease);
+    rig_entry_init(&entry, &lease, "dsync/lock/anew", "x");
+    CHECK_EQ_INT(rig_enter(&r, &entry, false)->outcome, DS_LOST);
+    CHECK_EQ_INT(rig_renew(&r, &lease)->outcome, DS_LOST);
+    CHECK_EQ_INT(consul_count(&server, "dsync/lock/anew"), 0);
+    close_session(&r, &lease);
+}
+
 /* ---- the lock, made anew by the same session ---------------------------------------------------------------------------- */
 
 TEST(a_lock_that_goes_and_comes_back_under_the_same_session_is_lost) {
