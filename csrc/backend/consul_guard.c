@@ -13,12 +13,22 @@
 
 static void swap(ds_consul_call *call);
 
+/* There is no fresh entry: the call is about the old one from now on. */
+static void turn_to_old(ds_consul_call *call) {
+    ds_consul_place_forget(call->consul, call->nonce);
+    memcpy(call->nonce, call->other_nonce, sizeof(call->nonce));
+    ds_consul_key_entry(call->consul, &call->own, call->text.data, call->nonce);
+}
+
 static void on_fresh_sought(ds_consul_call *call, const ds_consul_answer *answer) {
-    ds_consul_place_forget(call->consul, call->other_nonce);
     if (ds_consul_find(answer, call->own.data) != NULL) {
+        ds_consul_place_forget(call->consul, call->other_nonce);
         ds_consul_tell_place(call); /* an earlier copy of the request made the exchange */
-    } else {
-        ds_consul_finish_place(call, DS_PLACE_GONE);
+        return;
+    }
+    turn_to_old(call);
+    if (!ds_consul_no_memory(call)) {
+        ds_consul_finish_gone(call);
     }
 }
 
@@ -27,15 +37,13 @@ static void old_left(ds_consul_call *call, ds_place place) {
     ds_consul_finish_place(call, DS_PLACE_GONE);
 }
 
-/* There is no fresh entry, and what is left of the old one must go. */
+/* It holds no more, and what is left of it must go. */
 static void leave_old(ds_consul_call *call) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->other_nonce);
     if (place != NULL) {
         place->standing = DS_CONSUL_UNSURE;
     }
-    ds_consul_place_forget(call->consul, call->nonce);
-    memcpy(call->nonce, call->other_nonce, sizeof(call->nonce));
-    ds_consul_key_entry(call->consul, &call->own, call->text.data, call->nonce);
+    turn_to_old(call);
     if (!ds_consul_no_memory(call)) {
         ds_consul_leave_with(call, old_left);
     }
