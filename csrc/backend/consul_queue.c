@@ -169,6 +169,7 @@ static void try_again(ds_consul_call *call, const ds_consul_pair *waiting, const
     } else {
         ds_consul_if_absent(txn, call->native.data);
     }
+    ds_consul_if_absent(txn, call->own.data);
     ds_consul_add_take(call, txn);
     ds_consul_add_entry(call, txn);
     ds_consul_send_take(call, on_tried_again);
@@ -244,12 +245,13 @@ static void on_entered(ds_consul_call *call, const ds_consul_answer *answer) {
 }
 
 /* Nobody waits and nobody holds. That the key must not exist, rather than be lockable, keeps out this very session: it
- * may hold the lock for another entry. */
+ * may hold the lock for another entry. An entry that is there already has an older token, and takes its turn. */
 static void fast(ds_consul_call *call) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_index(txn, call->session.data, call->modified);
     ds_consul_if_absent(txn, call->waiting.data);
     ds_consul_if_absent(txn, call->native.data);
+    ds_consul_if_absent(txn, call->own.data);
     ds_consul_add_take(call, txn);
     ds_consul_add_entry(call, txn);
     ds_consul_send_take(call, on_entered);

@@ -97,6 +97,23 @@ TEST(nor_when_somebody_has_set_the_mark_again) {
     close_session(&r, &lease);
 }
 
+TEST(nor_when_it_is_entered_once_more) {
+    rig r, s;
+    ds_lease lease, other;
+    ds_entry holder, waiter, quick;
+    REQUIRE(open_session(&r, &lease) && open_session(&s, &other));
+    CHECK_EQ_INT(enter(&r, &lease, &holder, "dsync/lock/once"), DS_PLACE_HELD);
+    CHECK_EQ_INT(enter(&s, &other, &waiter, "dsync/lock/once"), DS_PLACE_WAITING);
+    CHECK(consul_delete(&server, "dsync/lock/once/.waiting"));
+    CHECK_EQ_INT(rig_leave(&r, &holder)->place, DS_PLACE_DONE);
+    CHECK_EQ_INT(enter(&r, &lease, &quick, "dsync/lock/once"), DS_PLACE_HELD);
+    CHECK_EQ_INT(rig_leave(&r, &quick)->place, DS_PLACE_DONE);
+    CHECK_EQ_INT(rig_enter(&s, &waiter, false)->place, DS_PLACE_GONE);
+    CHECK_EQ_INT(consul_count(&server, "dsync/lock/once"), 0);
+    close_session(&s, &other);
+    close_session(&r, &lease);
+}
+
 TEST(two_entries_of_one_session_do_not_both_hold_without_the_mark) {
     rig r, s;
     ds_lease lease, other;
@@ -156,6 +173,7 @@ TEST(an_exchange_finds_the_entry_deleted_and_gives_the_lock_back) {
     REQUIRE(open_session(&r, &lease));
     CHECK_EQ_INT(enter(&r, &lease, &entry, "dsync/lock/exchange"), DS_PLACE_HELD);
     CHECK(delete_entry(&r, &entry));
+    CHECK_EQ_INT(rig_write(&r, &entry, DS_WRITE_PUT, "dsync/data/without", "x")->place, DS_PLACE_GONE);
     rig_entry_init(&fresh, &lease, "dsync/lock/exchange", "x");
     CHECK_EQ_INT(rig_swap(&r, &entry, &fresh)->place, DS_PLACE_GONE);
     CHECK_EQ_INT(consul_count(&server, "dsync/lock/exchange"), 0);
