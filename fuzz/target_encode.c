@@ -124,7 +124,7 @@ static void some_ops(fz *in, ds_etcd_op *ops, size_t *count) {
         if (ops[i].kind == DS_ETCD_OP_RANGE) {
             ops[i].as.range = a_range(in);
         } else if (ops[i].kind == DS_ETCD_OP_PUT) {
-            ops[i].as.put = (ds_etcd_put){some(in), some(in), fz_int64(in), fz_flag(in)};
+            ops[i].as.put = (ds_etcd_put){some(in), some(in), fz_int64(in), fz_flag(in), fz_flag(in)};
         } else {
             ops[i].as.del = (ds_etcd_delete){some(in)};
         }
@@ -179,7 +179,7 @@ static void simple(fz *in, ds_etcd_kind kind) {
 }
 
 static void a_watch(fz *in) {
-    ds_etcd_watch_create create = {fz_int64(in), some(in), some(in), fz_int64(in), fz_flag(in)};
+    ds_etcd_watch_create create = {fz_int64(in), some(in), some(in), fz_int64(in), fz_flag(in), fz_flag(in)};
     ds_buf out = DS_BUF_EMPTY;
     ds_etcd_json_watch_create(&out, &create);
     FZ_CHECK(out.size > 0 && out.data[out.size - 1] == '\n' && memchr(out.data, '\n', out.size - 1) == NULL);

@@ -141,8 +141,9 @@ static void accept_reply(ds_etcd_exchange *exchange, const ds_etcd_reply *reply)
         deliver_failure(exchange, DS_RESET, DSYNC_OK);
         return;
     }
-    int64_t least = has_written(reply) ? exchange->floor + 1 : exchange->floor;
-    if (reply->header.revision < least && !may_lag(exchange->kind)) {
+    int64_t revision = reply->header.revision;
+    bool outdated = revision < exchange->floor || (revision == exchange->floor && has_written(reply));
+    if (outdated && !may_lag(exchange->kind)) {
         drop_outdated(exchange, reply);
         return;
     }

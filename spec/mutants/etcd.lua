@@ -48,13 +48,13 @@ return {
   },
   {
     name = "revision_falls", rule = "answers older than one already seen are dropped", breaks = "they are believed",
-    file = "backend/etcd_transport.c", from = "reply->header.revision < least && !may_lag(exchange->kind)",
+    file = "backend/etcd_transport.c", from = "outdated && !may_lag(exchange->kind)",
     to = "false", by = "test_etcd_transport",
   },
   {
     name = "write_in_the_past", rule = "a falling revision is a reset", breaks = "a write may stand still",
-    file = "backend/etcd_transport.c", from = "has_written(reply) ? exchange->floor + 1 : exchange->floor",
-    to = "exchange->floor", by = "test_etcd_transport",
+    file = "backend/etcd_transport.c", from = "(revision == exchange->floor && has_written(reply))",
+    to = "false", by = "test_etcd_transport",
   },
   {
     name = "write_repeated", rule = "a write in an older state is not repeated", breaks = "it is asked for again",

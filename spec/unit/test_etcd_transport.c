@@ -102,6 +102,18 @@ TEST(a_write_in_an_older_state_is_a_reset_at_once) {
     }
 }
 
+TEST(the_highest_revision_there_can_be_is_no_end_of_the_world) {
+    etcd_case e;
+    ef_open(&e, NULL);
+    ef_ask_one(&e, ef_do_get, AT("9223372036854775807"));
+    CHECK_EQ_INT(e.reply.outcome, DS_OK);
+    ef_ask_one(&e, ef_do_leave,
+               "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"9223372036854775807\"},\"succeeded\":true,"
+               "\"responses\":[" EF_DELETED "]}");
+    CHECK_EQ_INT(e.reply.outcome, DS_RESET);
+    ef_close(&e);
+}
+
 TEST(a_keepalive_may_lag_and_its_confirmation_may_not) {
     static const char *const answers[] = {
         "{\"result\":{\"header\":{\"cluster_id\":\"7\",\"revision\":\"30\"},\"TTL\":\"15\"}}",
