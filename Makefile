@@ -104,7 +104,8 @@ $(1)/libdsync.so: $$(objects_$(1)) csrc/exports.map
 	$$(Q)$$(CC) $$(shared_flags) $(4) $(3) -Wl,--version-script=csrc/exports.map -Wl,-soname,libdsync.so.$$(SOVERSION) -o $$@ \
 	  $$(objects_$(1)) $$(dependency_libs) $$(LDFLAGS)
 
-$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/module/literal.c csrc/backend/zookeeper_seam.h csrc/core/world.h
+$(1)/libdsync-zookeeper.so: csrc/module/zookeeper.c csrc/module/literal.c csrc/module/frames.c csrc/module/frames.h csrc/backend/zookeeper_seam.h \
+  csrc/core/world.h
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(filter-out -MMD -MP,$$(base_flags)) $(2) $$(CFLAGS) $$(shared_flags) $(3) -Wl,--exclude-libs,ALL -o $$@ $$(filter %.c,$$^) \
 	  -l:libzookeeper_st.a $$(LDFLAGS)
@@ -304,7 +305,7 @@ strict_objects := $(library_sources:csrc/%.c=build/strict/obj/%.o) \
   $(patsubst %.c,build/strict/%.o,$(unit_sources) $(unit_helpers) $(contract_sources) $(contract_helpers) \
     $(local_sources) $(local_helpers)) $(call zookeeper_module,build/strict)
 tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_sources) $(command_sources) \
-  $(if $(zookeeper_found),csrc/module/zookeeper.c csrc/module/literal.c))
+  $(if $(zookeeper_found),csrc/module/zookeeper.c csrc/module/literal.c csrc/module/frames.c))
 
 lint: $(strict_objects) $(tidy_stamps)
 	@$(LUACHECK) -q $(wildcard lua spec examples bench script/lib/campaign fuzz failing) bin/dsync

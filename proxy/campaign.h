@@ -66,8 +66,12 @@ typedef struct px_worker {
 } px_worker;
 
 void *px_work(void *worker);
-/* How late this machine was in waking a sleeper within the last second. */
-int64_t px_machine_lag(void);
+
+/* ---- the machine (machine.c) --------------------------------------------------------------------------------------------- */
+
+/* For how long threads of this process waited for a processor since then: of each tenth of a second, the one that
+ * fared worst. */
+int64_t px_machine_lag(int64_t since_ns);
 void *px_watch_machine(void *unused);
 
 #endif

@@ -148,6 +148,8 @@ typedef struct ds_watch_spec {
     int64_t since;  /* first revision to report, 0 = from now on */
     int64_t seen;   /* the revision the caller knows; stores that wait for "newer than" may begin there; 0 = none */
     const ds_lease *lease; /* whose key it is, or NULL (some stores watch a session in another way) */
+    const ds_lease *asker; /* who looks again once told, or NULL: where each session has a connection of its own, it is
+                            * told over that one, so that what it then sees is not older than what it was told */
 } ds_watch_spec;
 
 /* How a guarded write changes the store. */

@@ -374,13 +374,19 @@ static bool join_link(ds_zk_watch *watch, ds_zk_link *link) {
     return true;
 }
 
+/* Servers lag behind each other: who hears something from one and asks another may be told what was before. */
+static ds_zk_link *link_for(ds_zookeeper *zookeeper, const ds_watch_spec *spec) {
+    const ds_lease *lease = spec->lease != NULL ? spec->lease : spec->asker;
+    return lease != NULL ? ds_zk_link_of(lease) : ds_zk_any_link(zookeeper);
+}
+
 bool ds_zk_watch_on(ds_backend *backend, ds_watch *owner, const ds_watch_spec *spec) {
     ds_zookeeper *zookeeper = ds_zookeeper_of(backend);
     ds_zk_watch *watch = make(zookeeper, owner, spec);
     if (watch == NULL) {
         return false;
     }
-    ds_zk_link *link = spec->lease != NULL ? ds_zk_link_of(spec->lease) : ds_zk_any_link(zookeeper);
+    ds_zk_link *link = link_for(zookeeper, spec);
     bool dead = link == NULL || link->life == DS_ZK_DEAD;
     if (!dead && !join_link(watch, link)) {
         watch_free(watch);

@@ -74,7 +74,8 @@ void ds_entry_watch_ahead(ds_contender *c, const char *key, int64_t crowd) {
                           .subtree = whole,
                           .deletes_only = true,
                           .keys_only = true,
-                          .seen = c->seen};
+                          .seen = c->seen,
+                          .asker = &c->user.session->lease};
     c->ahead_whole = whole;
     c->ahead.on_event = on_ahead;
     c->ahead_on = ds_entry_backend(c)->ops->watch(ds_entry_backend(c), &c->ahead, &spec);

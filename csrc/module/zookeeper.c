@@ -5,6 +5,7 @@
  * it logs nothing; its socket does not survive exec; it is never made to wait for a full socket.
  */
 #include "../backend/zookeeper_seam.h"
+#include "frames.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,7 @@ struct ds_zk {
     int state;     /* as the last event said: the library tells before it takes note itself */
     int fd;        /* the last one seen */
     unsigned want; /* ... and what for */
+    zk_frames frames;
 };
 
 /* ---- words of the library --------------------------------------------------------------------------------------- */
@@ -85,6 +87,7 @@ static void answer(const void *data, ds_zk_answer *out, const struct Stat *stat)
         copy_stat(&copy, stat);
         out->stat = &copy;
     }
+    zk_frames_answered();
     op->done(op, out);
 }
 
@@ -178,6 +181,7 @@ static void on_multi(int rc, const void *data) {
         out.path = m->name;
     }
     ds_zk_op *op = m->op;
+    zk_frames_answered();
     op->done(op, &out);
     multi_free(m);
 }
@@ -300,6 +304,7 @@ static ds_zk_code zk_submit(ds_zk *zk, const ds_zk_request *r, ds_zk_op *op) {
         break;
     }
     if (rc == ZOK) {
+        zk->frames.asked++;
         return DS_ZK_OK;
     }
     return rc == ZINVALIDSTATE ? DS_ZK_NOT_TAKEN : rc == ZSYSTEMERROR ? DS_ZK_NO_MEMORY : code_of(rc);
@@ -310,7 +315,9 @@ static ds_zk_code zk_submit(ds_zk *zk, const ds_zk_request *r, ds_zk_op *op) {
 static void zk_interest(ds_zk *zk, ds_zk_interest *out) {
     struct timeval wait = {0, 0};
     int fd = -1, interest = 0;
+    zk_frames *before = zk_frames_begin(&zk->frames);
     int rc = zookeeper_interest(zk->handle, &fd, &interest, &wait);
+    (void)zk_frames_begin(before);
     *out = (ds_zk_interest){.fd = fd, .wait_ms = (int64_t)wait.tv_sec * 1000 + wait.tv_usec / 1000 + 1};
     if (rc != ZOK && fd < 0) {
         static const int64_t AGAIN_MS = 20; /* a server refused at once: the next one */
@@ -335,11 +342,13 @@ static bool is_ready(const ds_zk *zk, short events) {
 
 static void zk_drive(ds_zk *zk, unsigned ready) {
     int events = ((ready & DS_FD_READ) != 0 ? ZOOKEEPER_READ : 0) | ((ready & DS_FD_WRITE) != 0 ? ZOOKEEPER_WRITE : 0);
+    zk_frames *before = zk_frames_begin(&zk->frames);
     /* The library takes one packet at a time. */
     for (int i = 0; i < PACKETS_AT_ONCE && events != 0; i++) {
         (void)zookeeper_process(zk->handle, events);
         events = zoo_state(zk->handle) == ZOO_CONNECTED_STATE && is_ready(zk, POLLIN) ? ZOOKEEPER_READ : 0;
     }
+    (void)zk_frames_begin(before);
 }
 
 static void zk_drop(ds_zk *zk) {
@@ -371,7 +380,10 @@ static void zk_close(ds_zk *zk, bool orderly) {
         (void)shutdown(zk->fd, SHUT_RD);
     }
     zk->listener = NULL;
+    zk->frames.ending = true;
+    zk_frames *before = zk_frames_begin(&zk->frames);
     (void)zookeeper_close(zk->handle);
+    (void)zk_frames_begin(before);
     free(zk);
 }
 

@@ -9,8 +9,11 @@ requests the rules have met so far.
   unsent OPCODE COUNT   the connection is reset and the request is not forwarded
   deaf ON             1: nothing is read from clients any more; connections stay; 0: it is again
   cut                 resets every connection
+  say WHAT            clients hear what a server does not say: "unasked", an answer to no request; "short", a frame
+                      without a whole head; "endless", a length beyond all
   refuse ON           1: new connections are reset at once; 0: they are taken again
   met                 nothing
+  taken               nothing; N says how many connections were taken so far
 
 Knows frames (a length, then the request's number and kind), nothing else.
 """
@@ -21,7 +24,12 @@ import threading
 
 upstream = ("127.0.0.1", int(sys.argv[1]))
 state = threading.Condition()
-rules, met, deaf, refuse, connections = [], 0, False, False, []
+sayings = {
+    "unasked": struct.pack(">iiqi", 16, 12345, 1, 0),
+    "short": struct.pack(">ii", 4, -1),
+    "endless": struct.pack(">iiqi", -5, 12345, 1, 0),
+}
+rules, met, taken, deaf, refuse, connections = [], 0, 0, False, False, []
 
 
 def reset(sock):
@@ -64,6 +72,12 @@ class Connection:
     def end(self):
         reset(self.client)
         reset(self.server)
+
+    def say(self, data):
+        try:
+            self.client.sendall(data)
+        except OSError:
+            pass
 
     def treatment(self, kind):
         global met
@@ -109,6 +123,7 @@ class Connection:
 
 
 def accept(listener):
+    global taken
     while True:
         client, _ = listener.accept()
         if refuse:
@@ -116,6 +131,7 @@ def accept(listener):
             continue
         try:
             connections.append(Connection(client))
+            taken += 1
         except OSError:
             reset(client)
 
@@ -132,6 +148,9 @@ def main():
                 rules.append([words[0], int(words[1]), int(words[2])])
             elif words[0] == "deaf":
                 deaf = words[1] == "1"
+            elif words[0] == "say":
+                for connection in connections:
+                    connection.say(sayings[words[1]])
             elif words[0] == "refuse":
                 refuse = words[1] == "1"
             elif words[0] == "cut":
@@ -139,7 +158,7 @@ def main():
                     connection.end()
                 connections.clear()
             state.notify_all()
-            print("ok", met, flush=True)
+            print("ok", taken if words[0] == "taken" else met, flush=True)
 
 
 main()

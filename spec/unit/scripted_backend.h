@@ -62,6 +62,7 @@ typedef struct sb_watch {
     char name[300]; /* "e1", "s1" or the key */
     bool subtree, deletes_only, keys_only, on;
     int64_t since;
+    uint64_t asker; /* the session's nonce; 0: nobody in particular */
     sb *owner;
     ds_watch *watch;
 } sb_watch;

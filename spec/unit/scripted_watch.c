@@ -210,6 +210,7 @@ bool sb_watch_op(ds_backend *base, ds_watch *watch, const ds_watch_spec *spec) {
     w->deletes_only = spec->deletes_only;
     w->keys_only = spec->keys_only;
     w->since = spec->since;
+    w->asker = spec->asker != NULL ? spec->asker->nonce : 0;
     w->on = true;
     w->owner = b;
     w->watch = watch;

@@ -159,6 +159,7 @@ TEST(waits_for_its_predecessor_to_go) {
     REQUIRE(w != NULL);
     CHECK(w->deletes_only && w->keys_only && !w->subtree);
     CHECK_EQ_INT(w->since, 0);
+    CHECK_EQ_UINT(w->asker, desk_session(&d)->lease.nonce);
     CHECK_EQ_UINT(d.engine->stats.waiting, 1);
     sb_hold(d.backend, SB_CHECK);
     sb_deleted(w, NULL);

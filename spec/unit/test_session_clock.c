@@ -140,17 +140,21 @@ TEST(the_calendar_can_only_shorten) {
 
 /* Cut off to whole milliseconds, it would end a claim before its time, and setting it back would begin it anew. */
 TEST(the_calendar_of_an_undisturbed_host_ends_no_claim_early) {
-    desk d;
-    desk_open(&d);
-    fw_advance(d.u, DS_MS - 1);
-    lock *a = lock_held_new(&d, "A");
-    sb_hold(d.backend, SB_RENEW);
-    fw_advance(d.u, 12 * DS_SECOND - 1);
-    CHECK_EQ_INT(lock_left(a), 1);
-    fw_advance(d.u, 1);
-    CHECK(!lock_held(a));
-    sb_release_all(d.backend);
-    CHECK(desk_close(&d));
+    static const int divisors[] = {5, 7}; /* a seventh is not a whole number of milliseconds either */
+    for (size_t i = 0; i < DS_COUNT(divisors); i++) {
+        desk d;
+        desk_open_with(&d, NULL, divisors[i], 3);
+        test_case("margin of ttl/%d", divisors[i]);
+        fw_advance(d.u, DS_MS - 1);
+        lock *a = lock_held_new(&d, "A");
+        sb_hold(d.backend, SB_RENEW);
+        fw_advance(d.u, TTL_MS * DS_MS - TTL_MS * DS_MS / divisors[i] - 1);
+        CHECK_EQ_INT(lock_left(a), 1);
+        fw_advance(d.u, 1);
+        CHECK(!lock_held(a));
+        sb_release_all(d.backend);
+        CHECK(desk_close(&d));
+    }
 }
 
 TEST(nothing_is_acquired_after_a_leap_of_the_calendar) {

@@ -1,10 +1,32 @@
 -- Answers that do not come: every request that changes something is executed once, whether its answer comes or not, and
 -- nothing hangs on a server that has stopped listening.
+local child = require "spec.support.suite_child"
 local suite = require "spec.support.suite"
 local tools = require "spec.support.suite_zookeeper"
 local dsync, ok = suite.dsync, suite.ok
 
 local DELETE, MULTI, CREATE = 2, 14, 15
+
+-- A program that ends with calls under way: enough to fill every buffer to the server.
+local ENDS = [[
+  local dsync = require "dsync"
+  local now = require "system".monotime
+  local d = assert(dsync.open(arg[1], { prefix = arg[2], ttl = 30, close_timeout = 1 }))
+  local lock = assert(d:lock(arg[3]):acquire())
+  assert(lock:put("warm", "x"))
+  print "ready"
+  io.read "*l"
+  dsync.run(function()
+    for i = 1, 400 do
+      dsync.spawn(function() lock:put("k" .. i, ("x"):rep(60000)) end)
+      dsync.spawn(function() d:lock("y" .. i):acquire { wait = 60 } end)
+    end
+    dsync.spawn(function() d:ping(60) end)
+    dsync.sleep(0.2)
+    print(("ends %.6f"):format(now()))
+    os.exit(7, true)
+  end)
+]]
 
 describe("behind a connection that breaks", function()
   local bench = tools.bench()
@@ -114,6 +136,24 @@ describe("behind a connection that breaks", function()
     d:close()
   end)
 
+  it("what no server says breaks the connection, not the program", function()
+    for _, what in ipairs { "unasked", "short", "endless" } do
+      local d = open { ttl = 30 }
+      local lock = ok(d:lock(what):acquire())
+      local token = lock:token_string()
+      suite.pause(0.3) -- nothing is under way
+      local taken = proxy:tell "taken"
+      proxy:tell("say " .. what)
+      suite.eventually(what .. ": another connection", function() return proxy:tell "taken" > taken end)
+      ok(lock:put("k", what))
+      assert.equal(what, (ok(d:get "k")))
+      assert.equal(token, lock:token_string())
+      assert.equal("held", lock:state())
+      ok(lock:release())
+      d:close()
+    end
+  end)
+
   it("close with calls under way is over in close_timeout, also when the server has stopped reading", function()
     for _, how in ipairs { "deaf", "stopped" } do
       local d = open { close_timeout = 1, ttl = 30 }
@@ -134,6 +174,21 @@ describe("behind a connection that breaks", function()
         assert.equal("unknown", code)
       end)
       if how == "deaf" then proxy:tell "deaf 0" else bench.server:resume() end
+    end
+  end)
+
+  it("a program that ends with calls under way is over in close_timeout, also when the server has stopped", function()
+    for _, how in ipairs { "deaf", "stopped" } do
+      local program = child.start(ENDS, nil, "zookeeper://127.0.0.1:" .. proxy.port, suite.prefix(), how)
+      assert(program:expect("^ready", suite.patience))
+      if how == "deaf" then proxy:tell "deaf 1" else bench.server:pause() end
+      program:write "go\n"
+      local began = tonumber(assert(program:expect("^ends", suite.patience)):match "%S+$")
+      assert.equal(7, program:wait(suite.patience))
+      local took = suite.now() - began
+      if how == "deaf" then proxy:tell "deaf 0" else bench.server:resume() end
+      print(("%s: lua_close took %.2f s"):format(how, took))
+      assert.is_true(took < 1.5, ("%s: lua_close took %.2f s"):format(how, took))
     end
   end)
 end)
