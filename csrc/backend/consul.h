@@ -87,6 +87,9 @@ typedef struct ds_consul_lease {
     bool tried;       /* its creation was sent */
     int64_t modified; /* the session key's ModifyIndex at the present epoch */
     ds_list places;
+    uint64_t withdrawn_epoch; /* which the last withdrawal has moved the session to, */
+    size_t withdrawn;         /* how many of its entries are off the server, */
+    char withdrawn_last[17];  /* and the last one of these */
 } ds_consul_lease;
 
 ds_consul_place *ds_consul_place_find(const ds_consul *consul, const char *nonce);

@@ -75,4 +75,9 @@ return {
     name = "consul_watch_key_only", rule = "a lock is watched for who has it", breaks = "only for its being there",
     file = "backend/consul_watch.c", from = "strcmp(w->session, pair->session) == 0", to = "true", by = "consul",
   },
+  {
+    name = "consul_withdraw_anew", rule = "a withdrawal goes on where its last try ended",
+    breaks = "each try begins with the first entry", file = "backend/consul_withdraw.c",
+    from = "impl->withdrawn_epoch == call->epoch", to = "call->epoch == 0", by = "consul",
+  },
 }
