@@ -272,7 +272,8 @@ void ds_consul_finish_impossible(ds_consul_call *call) {
 }
 
 void ds_consul_finish_restless(ds_consul_call *call) {
-    ds_reply reply = {.outcome = DS_NOT_EXECUTED, .message = "Consul: the keys change faster than they can be read"};
+    ds_reply reply = {.outcome = call->changed ? DS_AMBIGUOUS : DS_NOT_EXECUTED,
+                      .message = "Consul: the keys change faster than they can be read"};
     ds_consul_finish(call, &reply);
 }
 

@@ -10,6 +10,7 @@
 #define NATIVE_VALUE_MAX ((size_t)64 * 1024) /* a larger value stands in the entry only */
 #define LOCK_DELAY_MAX_MS INT64_C(60000)     /* the server's own limit */
 #define ROUNDS_MAX 8
+#define OWN_OP 3 /* of a request that takes the lock at once: that the entry must not exist */
 
 static void slow(ds_consul_call *call);
 
@@ -96,9 +97,16 @@ void ds_consul_finish_delayed(ds_consul_call *call, ds_place place) {
     ds_consul_finish(call, &reply);
 }
 
+/* The entry was there already: the server got the request twice, and this is the answer to the second copy. So if nothing
+ * comes of what follows, the call has left something all the same. */
+static void note_own(ds_consul_call *call, bool exists) {
+    call->changed = call->changed || exists;
+}
+
 /* ---- the tail of the queue ------------------------------------------------------------------------------------------- */
 
 static void on_queued(ds_consul_call *call, const ds_consul_answer *answer) {
+    note_own(call, ds_consul_failed(answer, 1));
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_unless_lost(call);
     } else if (answer->failed != 0) {
@@ -144,6 +152,7 @@ static void look_who(ds_consul_call *call, bool native);
 
 static void on_tried_again(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_settle_take(call, answer);
+    note_own(call, ds_consul_failed(answer, OWN_OP));
     if (answer->delayed != 0) {
         ds_consul_finish_delayed(call, DS_PLACE_BUSY);
     } else if (ds_consul_failed(answer, 0)) {
@@ -196,6 +205,7 @@ static void on_seen(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     const ds_consul_pair *oldest = ds_consul_oldest(answer, call->queue.data, "");
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    note_own(call, own != NULL);
     if (own != NULL) {
         call->token = own->created;
         ds_consul_verify(call); /* an earlier copy of the request was successful */
@@ -229,6 +239,7 @@ static void look_who(ds_consul_call *call, bool native) {
 
 static void on_entered(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_settle_take(call, answer);
+    note_own(call, ds_consul_failed(answer, OWN_OP));
     if (answer->failed == 0) {
         if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
             ds_consul_finish_held(call, answer);
