@@ -80,4 +80,9 @@ return {
     breaks = "each try begins with the first entry", file = "backend/consul_withdraw.c",
     from = "impl->withdrawn_epoch == call->epoch", to = "call->epoch == 0", by = "consul",
   },
+  {
+    name = "consul_second_copy", rule = "an entry that a second copy of its request found was made by the first",
+    breaks = "a refusal after it leaves nothing", file = "backend/consul_queue.c",
+    from = "call->changed || exists", to = "call->changed", by = "consul",
+  },
 }
