@@ -215,7 +215,8 @@ typedef struct ds_backend_ops {
      * `fresh`, GONE: `old` was not there, `fresh` is not either. Replayable: a copy that arrives later has no effect. */
     void (*swap)(ds_backend *backend, ds_call *call, const ds_entry *old, const ds_entry *fresh);
     /* Removes the entries (count may be 0) and moves the session's epoch from lease->epoch to `next_epoch` in one step,
-     * so that no copy of an earlier enter or write of this session can have an effect any more. DONE with `epoch`. */
+     * so that no copy of an earlier enter or write of this session can have an effect any more. DONE with `epoch`. Until
+     * then it is repeated with the same entries in the same order, and a try may go on where the last one ended. */
     void (*withdraw)(ds_backend *backend, ds_call *call, const ds_lease *lease, const ds_entry *const *entries,
                      size_t count, uint64_t next_epoch);
     /* A write that the server applies only while the entry owns its queue and the epoch is lease->epoch: DONE, STALE,

@@ -1,7 +1,8 @@
 /* consul.h: the parts of the Consul backend among themselves. Not seen outside consul*.c.
  *
  * The layers: consul_msg.h (transactions and their JSON) < consul_transport.h (one request to an agent) < calls (here),
- * of which consul_session.c, consul_queue.c, consul_leave.c, consul_guard.c and consul_list.c are made.
+ * of which consul_session.c, consul_renew.c, consul_queue.c, consul_check.c, consul_hold.c, consul_leave.c, consul_guard.c and
+ * consul_list.c are made.
  * consul_watch.c stands beside them.
  *
  * A queue at a path has these keys:
@@ -10,8 +11,10 @@
  *   T  <path>/.waiting: exists while somebody of dsync waits: new ones must then queue up instead of taking N.
  *   Q  <path>/.queue/<nonce>: one entry. The order is by creation; its CreateIndex is the token.
  *   S  <prefix>/session/<session>: who, and the session's epoch.
- * All but T are locked by their session and vanish with it. Only the oldest entry ever takes N: so N belongs to the oldest
- * entry of the session that has it. An entry never goes alone if N may be its own.
+ * All but T are locked by their session and vanish with it. Only the oldest entry takes N; as long as one waits, T was there
+ * before it. If somebody deletes one of them by hand, neither need be so: an entry older than T may have been passed by, and
+ * must go; and whose N is, of its session's entries, is looked for with care (consul_hold.c). An entry never goes alone if N
+ * may be its own.
  */
 #ifndef DS_CONSUL_H
 #define DS_CONSUL_H
@@ -72,8 +75,9 @@ typedef struct ds_consul_place {
     void *watch;  /* on it, when there is one */
     char **ahead; /* keys of older entries, in the order of their age */
     size_t ahead_count;
-    int64_t since;      /* OWNER: index at which it took the lock */
-    int64_t delayed_ns; /* when it first met the present lock-delay, 0 = not in one */
+    int64_t since;        /* OWNER: ModifyIndex of N, as last seen */
+    int64_t lock_created; /* OWNER: CreateIndex of N, which stays while N is held */
+    int64_t delayed_ns;   /* when it first met the present lock-delay, 0 = not in one */
 } ds_consul_place;
 
 /* What the backend keeps of a lease, in lease->impl. */
@@ -83,13 +87,18 @@ typedef struct ds_consul_lease {
     bool tried;       /* its creation was sent */
     int64_t modified; /* the session key's ModifyIndex at the present epoch */
     ds_list places;
+    uint64_t withdrawn_epoch; /* which the last withdrawal has moved the session to, */
+    size_t withdrawn;         /* how many of its entries are off the server, */
+    char withdrawn_last[17];  /* and the last one of these */
 } ds_consul_lease;
 
 ds_consul_place *ds_consul_place_find(const ds_consul *consul, const char *nonce);
 /* Found or made (UNSURE). NULL: out of memory. */
 ds_consul_place *ds_consul_place_get(ds_consul *consul, const ds_entry *entry);
 void ds_consul_place_forget(ds_consul *consul, const char *nonce); /* harmless when there is none */
-void ds_consul_place_owns(ds_consul_place *place, int64_t since);
+void ds_consul_place_owns(ds_consul_place *place, const ds_consul_pair *native);
+/* It owned N, and this N is another one: made anew since, if only by the same session. */
+bool ds_consul_place_lost(const ds_consul_place *place, const ds_consul_pair *native);
 /* Notes who is older than `token` among the answer's pairs from `first` on, which are all of the queue. */
 void ds_consul_place_behind(ds_consul_place *place, const ds_consul_answer *answer, size_t first, int64_t token);
 /* The youngest of those, or NULL. */
@@ -121,6 +130,11 @@ struct ds_consul_call {
     void (*deferred)(ds_consul_call *call, const ds_consul_answer *answer);
     ds_consul_kind deferred_kind;
     void (*left)(ds_consul_call *call, ds_place place); /* leave: the entry is off the server */
+    /* While the lock is looked at: what then, and which entry's it should be (one of the call's nonces). */
+    void (*again)(ds_consul_call *call);
+    void (*not_held)(ds_consul_call *call);
+    const char *holder_nonce;
+    ds_write_kind write_kind;
     bool resent;
     bool changed; /* a transaction of this call has changed something */
     bool doubted; /* an earlier request to take the lock may still be on its way */
@@ -133,7 +147,8 @@ struct ds_consul_call {
     char id[72]; /* the session's */
     char nonce[17], other_nonce[17];
     int64_t token, other_token, modified, floor;
-    int64_t revision; /* of what the last answer shows, 0 = unknown */
+    int64_t session_created; /* CreateIndex of the session's key, 0 = unknown */
+    int64_t revision;        /* of what the last answer shows, 0 = unknown */
     uint64_t epoch;
     unsigned rounds;
     bool only_try;
@@ -170,6 +185,9 @@ bool ds_consul_no_memory(ds_consul_call *call);
 void ds_consul_cancel(ds_backend *backend, ds_call *owner);
 void ds_consul_free_idle(ds_consul *consul);
 
+/* It is the key that opening the session made, and of this session. A late copy of that request may have made it anew after
+ * somebody deleted it: no guard on its index holds any more, and the session is as good as lost. */
+bool ds_consul_is_session_key(const ds_consul_call *call, const ds_consul_pair *pair);
 /* The guard on the session key failed: is the session gone (LOST), or has its epoch moved (`place`)? Asks. */
 void ds_consul_finish_unless_lost(ds_consul_call *call);
 
@@ -230,7 +248,8 @@ void ds_consul_evict(ds_backend *backend, ds_call *call, const char *path, int64
 void ds_consul_list(ds_backend *backend, ds_call *call, const ds_list_spec *spec);
 /* Takes the reason for the removal of an entry from where evict() left it: `value`, NULL when there is none. */
 void ds_consul_reason(ds_backend *backend, ds_call *call, const char *entry_key);
-void ds_consul_watch_owner(ds_consul_place *place); /* its entry holds now */
+void ds_consul_watch_owner(ds_consul_place *place);  /* its entry holds now */
+void ds_consul_watch_robbed(ds_consul_place *place); /* its entry held, and does no longer */
 /* When nobody watches anything: what is still being asked is not waited for. */
 void ds_consul_drop_left(ds_consul *consul);
 void ds_consul_free_watches(ds_consul *consul); /* those still on hear nothing more */

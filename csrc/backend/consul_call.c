@@ -150,7 +150,7 @@ static void reset_call(ds_consul_call *call, ds_call *owner) {
     call->failed = NULL;
     call->deferred = NULL;
     call->resent = call->changed = call->only_try = false;
-    call->token = call->other_token = call->modified = call->revision = 0;
+    call->token = call->other_token = call->modified = call->revision = call->session_created = 0;
     call->epoch = 0;
     call->rounds = 0;
     call->lease = NULL;
@@ -177,6 +177,7 @@ ds_consul_call *ds_consul_begin(ds_backend *backend, ds_call *owner, const ds_le
     if (lease != NULL) {
         snprintf(call->id, sizeof(call->id), "%s", lease->id);
         call->epoch = lease->epoch;
+        call->session_created = lease->created;
         ds_consul_key_session(&call->session, lease);
         call->exchange.global = lease->global;
     }
@@ -271,7 +272,8 @@ void ds_consul_finish_impossible(ds_consul_call *call) {
 }
 
 void ds_consul_finish_restless(ds_consul_call *call) {
-    ds_reply reply = {.outcome = DS_NOT_EXECUTED, .message = "Consul: the keys change faster than they can be read"};
+    ds_reply reply = {.outcome = call->changed ? DS_AMBIGUOUS : DS_NOT_EXECUTED,
+                      .message = "Consul: the keys change faster than they can be read"};
     ds_consul_finish(call, &reply);
 }
 
@@ -293,9 +295,14 @@ bool ds_consul_no_memory(ds_consul_call *call) {
 
 /* ---- is the session still there? -------------------------------------------------------------------------------- */
 
+bool ds_consul_is_session_key(const ds_consul_call *call, const ds_consul_pair *pair) {
+    return pair != NULL && strcmp(pair->session, call->id) == 0 &&
+           (call->session_created == 0 || pair->created == call->session_created);
+}
+
 static void on_session_read(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
-    if (pair == NULL || strcmp(pair->session, call->id) != 0) {
+    if (!ds_consul_is_session_key(call, pair)) {
         ds_consul_finish_lost(call);
         return;
     }

@@ -11,30 +11,57 @@
 
 /* ---- swap -------------------------------------------------------------------------------------------------------- */
 
-static void on_swap_looked(ds_consul_call *call, const ds_consul_answer *answer) {
+static void swap(ds_consul_call *call);
+
+/* There is no fresh entry: the call is about the old one from now on. */
+static void turn_to_old(ds_consul_call *call) {
+    ds_consul_place_forget(call->consul, call->nonce);
+    memcpy(call->nonce, call->other_nonce, sizeof(call->nonce));
+    ds_consul_key_entry(call->consul, &call->own, call->text.data, call->nonce);
+}
+
+static void on_fresh_sought(ds_consul_call *call, const ds_consul_answer *answer) {
     if (ds_consul_find(answer, call->own.data) != NULL) {
         ds_consul_place_forget(call->consul, call->other_nonce);
         ds_consul_tell_place(call); /* an earlier copy of the request made the exchange */
-    } else {
-        ds_consul_place_forget(call->consul, call->other_nonce);
-        ds_consul_finish_place(call, DS_PLACE_GONE);
+        return;
+    }
+    turn_to_old(call);
+    if (!ds_consul_no_memory(call)) {
+        ds_consul_finish_gone(call);
     }
 }
 
-/* The old entry is not there, or holds no more. What is left of it must go. */
-static void swap_failed(ds_consul_call *call, bool entry_left) {
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    if (entry_left) {
-        ds_consul_if_session(txn, call->other.data, call->id);
-        ds_consul_delete(txn, call->other.data);
+static void old_left(ds_consul_call *call, ds_place place) {
+    (void)place;
+    ds_consul_finish_place(call, DS_PLACE_GONE);
+}
+
+/* It holds no more, and what is left of it must go. */
+static void leave_old(ds_consul_call *call) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->other_nonce);
+    if (place != NULL) {
+        place->standing = DS_CONSUL_UNSURE;
     }
-    ds_consul_tree(txn, call->own.data);
-    ds_consul_step(call, entry_left ? DS_CONSUL_TXN : DS_CONSUL_READ, on_swap_looked);
+    turn_to_old(call);
+    if (!ds_consul_no_memory(call)) {
+        ds_consul_leave_with(call, old_left);
+    }
+}
+
+/* The old entry is not there, or the lock not as it was seen: nothing was changed. */
+static void swap_failed(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (ds_consul_failed(answer, 0)) {
+        ds_consul_tree(ds_consul_txn_of(call), call->own.data);
+        ds_consul_step(call, DS_CONSUL_READ, on_fresh_sought);
+    } else {
+        ds_consul_look_at_lock(call, call->other_nonce, swap, leave_old);
+    }
 }
 
 static void on_swapped_to_tail(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed != 0) {
-        swap_failed(call, !ds_consul_failed(answer, 0));
+        swap_failed(call, answer);
         return;
     }
     ds_consul_place_forget(call->consul, call->other_nonce);
@@ -47,7 +74,7 @@ static void on_swapped_to_tail(ds_consul_call *call, const ds_consul_answer *ans
 static void swap_to_tail(ds_consul_call *call) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_session(txn, call->other.data, call->id);
-    ds_consul_if_session(txn, call->native.data, call->id);
+    ds_consul_if_held(call, txn, call->other_nonce);
     ds_consul_delete(txn, call->native.data);
     ds_consul_delete(txn, call->other.data);
     ds_consul_set(txn, call->waiting.data, call->nonce, strlen(call->nonce));
@@ -59,16 +86,27 @@ static void on_swapped(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed == 0) {
         ds_consul_place_forget(call->consul, call->other_nonce);
         if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
-            ds_consul_finish_held(call);
+            ds_consul_finish_held(call, answer);
         }
     } else if (ds_consul_failed(answer, 0) || ds_consul_failed(answer, 1)) {
-        swap_failed(call, !ds_consul_failed(answer, 0));
+        swap_failed(call, answer);
     } else {
         swap_to_tail(call);
     }
 }
 
 /* Nobody waits: the lock stays where it is. */
+static void swap(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_session(txn, call->other.data, call->id);
+    ds_consul_if_held(call, txn, call->other_nonce);
+    ds_consul_if_absent(txn, call->waiting.data);
+    ds_consul_delete(txn, call->other.data);
+    ds_consul_add_take(call, txn);
+    ds_consul_add_entry(call, txn);
+    ds_consul_step(call, DS_CONSUL_TXN, on_swapped);
+}
+
 void ds_consul_swap(ds_backend *backend, ds_call *owner, const ds_entry *old, const ds_entry *fresh) {
     ds_consul_call *call = ds_consul_begin(backend, owner, fresh->lease);
     if (call == NULL) {
@@ -84,26 +122,52 @@ void ds_consul_swap(ds_backend *backend, ds_call *owner, const ds_entry *old, co
         ds_consul_refuse_later(call, DS_NOT_EXECUTED, DSYNC_RESOURCE, "out of memory");
         return;
     }
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_session(txn, call->other.data, call->id);
-    ds_consul_if_session(txn, call->native.data, call->id);
-    ds_consul_if_absent(txn, call->waiting.data);
-    ds_consul_delete(txn, call->other.data);
-    ds_consul_add_take(call, txn);
-    ds_consul_add_entry(call, txn);
-    ds_consul_step(call, DS_CONSUL_TXN, on_swapped);
+    swap(call);
 }
 
 /* ---- write --------------------------------------------------------------------------------------------------------- */
 
+static void write_guarded(ds_consul_call *call);
+
+static void finish_gone(ds_consul_call *call) {
+    ds_consul_finish_place(call, DS_PLACE_GONE);
+}
+
 static void on_written(ds_consul_call *call, const ds_consul_answer *answer) {
-    if (answer->failed == 0) {
-        ds_consul_finish_place(call, DS_PLACE_DONE);
-    } else if (ds_consul_failed(answer, 0)) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_unless_lost(call);
+    } else if (ds_consul_failed(answer, 1)) {
+        finish_gone(call);
+    } else if (answer->failed != 0) {
+        ds_consul_look_at_lock(call, call->nonce, write_guarded, finish_gone);
     } else {
-        ds_consul_finish_place(call, DS_PLACE_GONE);
+        if (native != NULL && place != NULL && place->standing == DS_CONSUL_OWNER) {
+            place->since = native->modified;
+        }
+        ds_consul_finish_place(call, DS_PLACE_DONE);
     }
+}
+
+static void write_guarded(ds_consul_call *call) {
+    ds_consul_txn *txn = ds_consul_txn_of(call);
+    ds_consul_if_index(txn, call->session.data, call->modified);
+    ds_consul_if_session(txn, call->own.data, call->id);
+    ds_consul_if_held(call, txn, call->nonce);
+    switch (call->write_kind) {
+    case DS_WRITE_VALUE:
+        ds_consul_add_take(call, txn);
+        ds_consul_add_entry(call, txn);
+        break;
+    case DS_WRITE_PUT:
+        ds_consul_set(txn, call->other.data, call->value.data, call->value.size);
+        break;
+    case DS_WRITE_DELETE:
+        ds_consul_delete(txn, call->other.data);
+        break;
+    }
+    ds_consul_step(call, DS_CONSUL_TXN, on_written);
 }
 
 void ds_consul_write(ds_backend *backend, ds_call *owner, const ds_write *write) {
@@ -115,26 +179,12 @@ void ds_consul_write(ds_backend *backend, ds_call *owner, const ds_write *write)
     ds_consul_fill(call, entry);
     ds_buf_clear(&call->value);
     ds_buf_add(&call->value, write->value, write->value_size);
-    if (ds_consul_no_memory(call)) {
-        return;
+    ds_buf_add_text(&call->other, write->key != NULL ? ds_consul_bare(write->key) : "");
+    call->write_kind = write->kind;
+    call->modified = ds_consul_epoch_index(entry->lease);
+    if (!ds_consul_no_memory(call)) {
+        write_guarded(call);
     }
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_index(txn, call->session.data, ds_consul_epoch_index(entry->lease));
-    ds_consul_if_session(txn, call->own.data, call->id);
-    ds_consul_if_session(txn, call->native.data, call->id);
-    switch (write->kind) {
-    case DS_WRITE_VALUE:
-        ds_consul_add_take(call, txn);
-        ds_consul_add_entry(call, txn);
-        break;
-    case DS_WRITE_PUT:
-        ds_consul_set(txn, ds_consul_bare(write->key), call->value.data, call->value.size);
-        break;
-    case DS_WRITE_DELETE:
-        ds_consul_delete(txn, ds_consul_bare(write->key));
-        break;
-    }
-    ds_consul_step(call, DS_CONSUL_TXN, on_written);
 }
 
 /* ---- evict: find, then remove with a note why ---------------------------------------------------------------------- */
@@ -170,13 +220,13 @@ static void evict_entry(ds_consul_call *call, const ds_consul_pair *entry, const
     }
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_index(txn, call->own.data, modified);
-    if (holds) {
-        ds_consul_if_session(txn, call->native.data, call->session.data);
-        ds_consul_delete(txn, call->native.data);
-    } else if (native != NULL) {
+    if (native != NULL) {
         ds_consul_if_index(txn, call->native.data, lock);
     } else {
         ds_consul_if_absent(txn, call->native.data);
+    }
+    if (holds) {
+        ds_consul_delete(txn, call->native.data);
     }
     ds_consul_lock(txn, call->other.data, call->value.data, call->value.size, 0, call->session.data);
     ds_consul_delete(txn, call->own.data);
@@ -189,17 +239,16 @@ static void on_found(ds_consul_call *call, const ds_consul_answer *answer) {
         return;
     }
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
-    const char *holder = native != NULL ? native->session : "";
+    const ds_consul_pair *holder = ds_consul_holder(call, answer, native);
     for (size_t i = 0; i < answer->count; i++) {
         const ds_consul_pair *pair = &answer->pairs[i];
         if (pair != native && pair->created == call->token) {
-            bool holds = holder[0] != '\0' && ds_consul_oldest(answer, call->queue.data, holder) == pair;
-            evict_entry(call, pair, native, holds);
+            evict_entry(call, pair, native, holder == pair);
             return;
         }
     }
-    bool queued = holder[0] != '\0' && ds_consul_oldest(answer, call->queue.data, holder) != NULL;
-    if (holder[0] != '\0' && !queued && native->modified == call->token) {
+    bool held = native != NULL && native->session[0] != '\0';
+    if (held && holder == NULL && native->modified == call->token) {
         evict_native(call);
     } else {
         ds_consul_finish_place(call, DS_PLACE_GONE);

@@ -63,10 +63,33 @@ static void on_lock_given_back(ds_consul_call *call, const ds_consul_answer *ans
     }
 }
 
+/* The lock is as it was when this entry held it: no other one of the session has taken it since. */
+static bool is_left_behind(const ds_consul_call *call, const ds_consul_pair *native) {
+    const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    return place != NULL && place->standing == DS_CONSUL_OWNER && place->since == native->modified;
+}
+
+/* The lock stays with the session's other entries, of which none may go without looking at it. */
+static void doubt_others(const ds_consul_call *call, const ds_consul_answer *answer) {
+    for (size_t i = 0; i < answer->count; i++) {
+        const char *key = answer->pairs[i].key;
+        bool queued = strncmp(key, call->queue.data, call->queue.size) == 0;
+        ds_consul_place *place = queued ? ds_consul_place_find(call->consul, key + call->queue.size) : NULL;
+        if (place != NULL) {
+            place->doubt = true;
+        }
+    }
+}
+
 static void on_lock_seen(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     bool ours = native != NULL && strcmp(native->session, call->id) == 0;
-    if (!ours || ds_consul_oldest(answer, call->queue.data, call->id) != NULL) {
+    if (!ours) {
+        left(call, DS_PLACE_GONE);
+        return;
+    }
+    if (!is_left_behind(call, native) && ds_consul_oldest(answer, call->queue.data, call->id) != NULL) {
+        doubt_others(call, answer);
         left(call, DS_PLACE_GONE);
         return;
     }
@@ -115,7 +138,7 @@ static void leave_as_waiter(ds_consul_call *call) {
     finish_waiter(call, txn);
 }
 
-/* The lock is somebody else's, as far as was seen; or an older entry's of this session, which then must still be there. */
+/* The lock is somebody else's, as far as was seen; or another entry's of this session, which then must still be there. */
 static void leave_if_unchanged(ds_consul_call *call, const ds_consul_pair *native, const ds_consul_pair *sibling) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_session(txn, call->own.data, call->id);
@@ -131,31 +154,25 @@ static void leave_if_unchanged(ds_consul_call *call, const ds_consul_pair *nativ
 
 /* ---- as one that holds --------------------------------------------------------------------------------------------- */
 
-static void on_bare_left(ds_consul_call *call, const ds_consul_answer *answer) {
-    (void)answer;
-    left(call, DS_PLACE_GONE);
-}
-
 static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed == 0) {
         tidy_up(call, answer);
-    } else if (ds_consul_failed(answer, 0) && ds_consul_failed(answer, 1)) {
-        left(call, DS_PLACE_GONE);
     } else if (ds_consul_failed(answer, 0)) {
         look_for_lock(call);
     } else {
-        /* The lock was taken from it before: then it has nothing to give back. */
-        ds_consul_txn *txn = ds_consul_txn_of(call);
-        ds_consul_if_session(txn, call->own.data, call->id);
-        ds_consul_delete(txn, call->own.data);
-        ds_consul_step(call, DS_CONSUL_TXN, on_bare_left);
+        look(call, true);
     }
 }
 
-static void leave_as_holder(ds_consul_call *call) {
+/* `modified`: of the lock as it was just seen, or 0. */
+static void leave_as_holder(ds_consul_call *call, int64_t modified) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_session(txn, call->own.data, call->id);
-    ds_consul_if_session(txn, call->native.data, call->id);
+    if (modified != 0) {
+        ds_consul_if_index(txn, call->native.data, modified);
+    } else {
+        ds_consul_if_held(call, txn, call->nonce);
+    }
     ds_consul_delete(txn, call->native.data);
     ds_consul_delete(txn, call->own.data);
     ds_consul_tree(txn, call->waiting.data);
@@ -173,15 +190,15 @@ static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     bool ours = native != NULL && strcmp(native->session, call->id) == 0;
-    const ds_consul_pair *oldest = ours ? ds_consul_oldest(answer, call->queue.data, call->id) : NULL;
+    const ds_consul_pair *holder = ours ? ds_consul_holder(call, answer, native) : NULL;
     if (own == NULL && ours) {
         look_for_lock(call);
     } else if (own == NULL) {
         left(call, DS_PLACE_GONE);
-    } else if (ours && oldest == own) {
-        leave_as_holder(call);
+    } else if (ours && holder == own) {
+        leave_as_holder(call, native->modified);
     } else {
-        leave_if_unchanged(call, native, oldest);
+        leave_if_unchanged(call, native, holder);
     }
 }
 
@@ -202,7 +219,7 @@ void ds_consul_leave_with(ds_consul_call *call, void (*then)(ds_consul_call *cal
     const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     call->left = then;
     if (place != NULL && place->standing == DS_CONSUL_OWNER) {
-        leave_as_holder(call);
+        leave_as_holder(call, 0);
     } else if (place != NULL && place->standing == DS_CONSUL_BEHIND && !place->doubt) {
         leave_as_waiter(call);
     } else {

@@ -3,7 +3,7 @@
  * A listing is one answer at one moment of the server's. Beside the entries it looks at the lock itself: an entry holds
  * only if its session has that, and whoever has it without an entry is listed, too.
  */
-#include "consul.h"
+#include "consul_queue.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static void on_queue(ds_consul_call *call, const ds_consul_answer *answer) {
     }
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     bool held = native != NULL && native->session[0] != '\0';
-    const ds_consul_pair *holder = held ? ds_consul_oldest(answer, call->queue.data, native->session) : NULL;
+    const ds_consul_pair *holder = ds_consul_holder(call, answer, native);
     call->peers = ds_calloc(answer->count + 1, sizeof(*call->peers));
     if (call->peers == NULL) {
         refuse(call);

@@ -51,13 +51,18 @@ void ds_consul_place_forget(ds_consul *consul, const char *nonce) {
     }
 }
 
-void ds_consul_place_owns(ds_consul_place *place, int64_t since) {
+void ds_consul_place_owns(ds_consul_place *place, const ds_consul_pair *native) {
     drop_ahead(place);
-    place->since = since;
+    place->since = native->modified;
+    place->lock_created = native->created;
     place->standing = DS_CONSUL_OWNER;
     place->delayed_ns = 0;
     place->doubt = false;
     ds_consul_watch_owner(place);
+}
+
+bool ds_consul_place_lost(const ds_consul_place *place, const ds_consul_pair *native) {
+    return place->standing == DS_CONSUL_OWNER && native->created != place->lock_created;
 }
 
 const ds_consul_pair *ds_consul_nearest(const ds_consul_answer *answer, size_t first, int64_t token) {

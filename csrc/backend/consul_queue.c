@@ -1,21 +1,17 @@
-/* consul_queue.c: entering a queue, and looking where an entry stands in it.
+/* consul_queue.c: entering a queue.
  *
- * Getting in takes one transaction while nobody else is there. Otherwise an entry is put at the tail; when the older ones
- * are gone, one transaction takes the lock under the condition that they are. What came of a transaction is asked of the
- * server only where its failure leaves it open.
+ * Getting in takes one transaction while nobody else is there. Otherwise an entry is put at the tail. What came of a
+ * transaction is asked of the server only where its failure leaves it open.
  */
 #include "consul_queue.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#define GUARDED_MAX (DS_CONSUL_OPS_MAX - 4)  /* older entries that one transaction can exclude */
 #define NATIVE_VALUE_MAX ((size_t)64 * 1024) /* a larger value stands in the entry only */
 #define LOCK_DELAY_MAX_MS INT64_C(60000)     /* the server's own limit */
 #define ROUNDS_MAX 8
+#define OWN_OP 3 /* of a request that takes the lock at once: that the entry must not exist */
 
-static void look(ds_consul_call *call);
-static void take(ds_consul_call *call);
 static void slow(ds_consul_call *call);
 
 /* ---- pieces ------------------------------------------------------------------------------------------------------ */
@@ -47,10 +43,16 @@ void ds_consul_add_entry(ds_consul_call *call, ds_consul_txn *txn) {
     ds_consul_lock(txn, call->own.data, call->value.data, call->value.size, 0, call->id);
 }
 
-void ds_consul_finish_held(ds_consul_call *call) {
+void ds_consul_finish_held(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    if (native == NULL) {
+        ds_consul_finish_impossible(call);
+        return;
+    }
+    call->revision = native->modified;
     if (place != NULL) {
-        ds_consul_place_owns(place, call->revision);
+        ds_consul_place_owns(place, native);
     }
     ds_consul_finish_place(call, DS_PLACE_HELD);
 }
@@ -89,208 +91,28 @@ static int64_t delay_left(ds_consul_call *call) {
     return left > 0 ? left : 0;
 }
 
-static void finish_delayed(ds_consul_call *call, ds_place place) {
+void ds_consul_finish_delayed(ds_consul_call *call, ds_place place) {
     ds_reply reply = {.outcome = DS_OK, .place = place, .token = call->token, .revision = call->revision};
     reply.delay_ms = delay_left(call);
     ds_consul_finish(call, &reply);
 }
 
-/* ---- verify: it held; does it still? ------------------------------------------------------------------------------ */
-
-static void on_cleared(ds_consul_call *call, const ds_consul_answer *answer) {
-    (void)answer;
-    ds_consul_finish_place(call, DS_PLACE_GONE);
-}
-
-/* The lock was taken from it: an entry that lost it must not stand in the way of others. */
-static void clear_away(ds_consul_call *call) {
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_session(txn, call->own.data, call->id);
-    ds_consul_delete(txn, call->own.data);
-    ds_consul_step(call, DS_CONSUL_TXN, on_cleared);
-}
-
-/* Or was it removed, and a late copy of the request that made it has made it again? That is not what we hold. */
-static bool is_gone(const ds_consul_call *call, const ds_consul_answer *answer) {
-    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
-    bool made_anew = own != NULL && call->token > 0 && own->created != call->token;
-    return answer->failed == 0 ? made_anew : ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2);
-}
-
-static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
-    if (ds_consul_failed(answer, 0)) {
-        ds_consul_finish_lost(call);
-    } else if (is_gone(call, answer)) {
-        ds_consul_finish_place(call, DS_PLACE_GONE);
-    } else if (ds_consul_failed(answer, 1)) {
-        ds_consul_finish_gone(call);
-    } else if (answer->failed != 0) {
-        clear_away(call);
-    } else {
-        const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
-        call->revision = native != NULL ? native->modified : 0;
-        ds_consul_finish_held(call);
-    }
-}
-
-static void verify(ds_consul_call *call) {
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_session(txn, call->session.data, call->id);
-    ds_consul_if_session(txn, call->own.data, call->id);
-    ds_consul_if_session(txn, call->native.data, call->id);
-    ds_consul_step(call, DS_CONSUL_READ, on_verified);
-}
-
-/* ---- take: the lock, now that the older ones are gone --------------------------------------------------------------- */
-
-/* Those of the older ones that were still there. The youngest of them is who to wait for. */
-static const char *still_ahead(ds_consul_place *place, const ds_consul_answer *answer) {
-    size_t kept = 0;
-    for (size_t i = 0; i < place->ahead_count; i++) {
-        if (ds_consul_failed(answer, (unsigned)i + 2)) {
-            place->ahead[kept++] = place->ahead[i];
-        } else {
-            ds_free(place->ahead[i]);
-        }
-    }
-    place->ahead_count = kept;
-    return kept > 0 ? place->ahead[kept - 1] : NULL;
-}
-
-static void not_taken(ds_consul_call *call, const ds_consul_answer *answer) {
-    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    if (place != NULL) {
-        place->doubt = call->doubted || call->resent;
-    }
-    if (answer->delayed != 0) {
-        finish_delayed(call, DS_PLACE_DELAYED);
-        return;
-    }
-    if (ds_consul_failed(answer, 0)) {
-        ds_consul_finish_lost(call);
-        return;
-    }
-    if (ds_consul_failed(answer, 1)) {
-        ds_consul_finish_gone(call);
-        return;
-    }
-    const char *ahead = place != NULL ? still_ahead(place, answer) : NULL;
-    if (place != NULL) {
-        place->delayed_ns = 0;
-    }
-    /* Nobody older, and yet held: by somebody who knows of no queue. */
-    ds_consul_finish_ahead(call, ahead != NULL ? ahead : call->native.data);
-}
-
-static void on_taken(ds_consul_call *call, const ds_consul_answer *answer) {
-    if (answer->failed != 0) {
-        not_taken(call, answer);
-        return;
-    }
-    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
-    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
-    if (own == NULL || native == NULL) {
-        ds_consul_finish_impossible(call);
-        return;
-    }
-    call->token = own->created;
-    call->revision = native->modified;
-    ds_consul_finish_held(call);
-}
-
-static void take(ds_consul_call *call) {
-    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    if (place == NULL || place->standing != DS_CONSUL_BEHIND || place->ahead_count > GUARDED_MAX) {
-        look(call);
-        return;
-    }
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_session(txn, call->session.data, call->id);
-    ds_consul_if_session(txn, call->own.data, call->id);
-    for (size_t i = 0; i < place->ahead_count; i++) {
-        ds_consul_if_absent(txn, place->ahead[i]);
-    }
-    ds_consul_add_take(call, txn);
-    call->doubted = place->doubt;
-    place->doubt = true;
-    ds_consul_step(call, DS_CONSUL_TXN, on_taken);
-}
-
-/* ---- look: where does it stand? --------------------------------------------------------------------------------------- */
-
-/* Its place as the queue shows it, which is the answer's pairs from `first` on: go on from there. */
-static void go_on(ds_consul_call *call, const ds_consul_answer *answer, size_t first) {
-    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    const ds_consul_pair *nearest = ds_consul_nearest(answer, first, call->token);
-    if (place != NULL) {
-        ds_consul_place_behind(place, answer, first, call->token);
-    }
-    if (nearest != NULL) {
-        ds_consul_finish_ahead(call, nearest->key);
-    } else if (place == NULL || place->standing == DS_CONSUL_UNSURE) {
-        ds_consul_refuse_later(call, DS_AMBIGUOUS, DSYNC_RESOURCE, "out of memory");
-    } else {
-        take(call);
-    }
-}
-
-static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
-    if (answer->failed != 0) {
-        ds_consul_finish_lost(call);
-        return;
-    }
-    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
-    if (own == NULL) {
-        ds_consul_finish_gone(call);
-        return;
-    }
-    call->token = own->created;
-    go_on(call, answer, 1);
-}
-
-static void look(ds_consul_call *call) {
-    if (++call->rounds > ROUNDS_MAX) {
-        ds_consul_finish_restless(call);
-        return;
-    }
-    ds_consul_txn *txn = ds_consul_txn_of(call);
-    ds_consul_if_session(txn, call->session.data, call->id);
-    ds_consul_tree(txn, call->queue.data);
-    ds_consul_step(call, DS_CONSUL_READ, on_looked);
-}
-
-void ds_consul_tell_place(ds_consul_call *call) {
-    look(call);
-}
-
-void ds_consul_check(ds_backend *backend, ds_call *owner, const ds_entry *entry) {
-    ds_consul_call *call = ds_consul_begin(backend, owner, entry->lease);
-    if (call == NULL) {
-        return;
-    }
-    ds_consul_fill(call, entry);
-    if (ds_consul_no_memory(call)) {
-        return;
-    }
-    const ds_consul_place *place = ds_consul_place_get(call->consul, entry);
-    if (place == NULL) {
-        ds_consul_refuse_later(call, DS_AMBIGUOUS, DSYNC_RESOURCE, "out of memory");
-    } else if (place->standing == DS_CONSUL_OWNER) {
-        verify(call);
-    } else {
-        take(call);
-    }
+/* The entry was there already: the server got the request twice, and this is the answer to the second copy. So if nothing
+ * comes of what follows, the call has left something all the same. */
+static void note_own(ds_consul_call *call, bool exists) {
+    call->changed = call->changed || exists;
 }
 
 /* ---- the tail of the queue ------------------------------------------------------------------------------------------- */
 
 static void on_queued(ds_consul_call *call, const ds_consul_answer *answer) {
+    note_own(call, ds_consul_failed(answer, 1));
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_unless_lost(call);
     } else if (answer->failed != 0) {
-        look(call); /* an earlier copy of the request made the entry */
+        ds_consul_tell_place(call); /* an earlier copy of the request made the entry */
     } else if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
-        go_on(call, answer, 3);
+        ds_consul_go_on(call, answer, 3);
     }
 }
 
@@ -306,19 +128,39 @@ static void slow(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_TXN, on_queued);
 }
 
+/* ---- requests that take the lock -------------------------------------------------------------------------------------- */
+
+void ds_consul_send_take(ds_consul_call *call, void (*next)(ds_consul_call *call, const ds_consul_answer *answer)) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (place != NULL) {
+        call->doubted = place->doubt;
+        place->doubt = true;
+    }
+    ds_consul_step(call, DS_CONSUL_TXN, next);
+}
+
+void ds_consul_settle_take(ds_consul_call *call, const ds_consul_answer *answer) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (place != NULL && answer->failed != 0) {
+        place->doubt = call->doubted || call->resent;
+    }
+}
+
 /* ---- a try: all or nothing --------------------------------------------------------------------------------------------- */
 
 static void look_who(ds_consul_call *call, bool native);
 
 static void on_tried_again(ds_consul_call *call, const ds_consul_answer *answer) {
+    ds_consul_settle_take(call, answer);
+    note_own(call, ds_consul_failed(answer, OWN_OP));
     if (answer->delayed != 0) {
-        finish_delayed(call, DS_PLACE_BUSY);
+        ds_consul_finish_delayed(call, DS_PLACE_BUSY);
     } else if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_unless_lost(call);
     } else if (answer->failed != 0) {
         look_who(call, true);
     } else if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
-        ds_consul_finish_held(call);
+        ds_consul_finish_held(call, answer);
     }
 }
 
@@ -336,9 +178,10 @@ static void try_again(ds_consul_call *call, const ds_consul_pair *waiting, const
     } else {
         ds_consul_if_absent(txn, call->native.data);
     }
+    ds_consul_if_absent(txn, call->own.data);
     ds_consul_add_take(call, txn);
     ds_consul_add_entry(call, txn);
-    ds_consul_step(call, DS_CONSUL_TXN, on_tried_again);
+    ds_consul_send_take(call, on_tried_again);
 }
 
 static void finish_busy(ds_consul_call *call, const ds_consul_pair *holder) {
@@ -362,9 +205,10 @@ static void on_seen(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     const ds_consul_pair *oldest = ds_consul_oldest(answer, call->queue.data, "");
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    note_own(call, own != NULL);
     if (own != NULL) {
         call->token = own->created;
-        verify(call); /* an earlier copy of the request was successful */
+        ds_consul_verify(call); /* an earlier copy of the request was successful */
     } else if (native != NULL && native->session[0] != '\0') {
         finish_busy(call, oldest != NULL ? oldest : native);
     } else if (oldest != NULL && call->rounds < ROUNDS_MAX) {
@@ -394,31 +238,34 @@ static void look_who(ds_consul_call *call, bool native) {
 /* ---- enter -------------------------------------------------------------------------------------------------------------- */
 
 static void on_entered(ds_consul_call *call, const ds_consul_answer *answer) {
+    ds_consul_settle_take(call, answer);
+    note_own(call, ds_consul_failed(answer, OWN_OP));
     if (answer->failed == 0) {
         if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
-            ds_consul_finish_held(call);
+            ds_consul_finish_held(call, answer);
         }
     } else if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_unless_lost(call);
     } else if (!call->only_try) {
         slow(call);
     } else if (answer->delayed != 0) {
-        finish_delayed(call, DS_PLACE_BUSY);
+        ds_consul_finish_delayed(call, DS_PLACE_BUSY);
     } else {
         look_who(call, ds_consul_failed(answer, 2));
     }
 }
 
 /* Nobody waits and nobody holds. That the key must not exist, rather than be lockable, keeps out this very session: it
- * may hold the lock for another entry. */
+ * may hold the lock for another entry. An entry that is there already has an older token, and takes its turn. */
 static void fast(ds_consul_call *call) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_index(txn, call->session.data, call->modified);
     ds_consul_if_absent(txn, call->waiting.data);
     ds_consul_if_absent(txn, call->native.data);
+    ds_consul_if_absent(txn, call->own.data);
     ds_consul_add_take(call, txn);
     ds_consul_add_entry(call, txn);
-    ds_consul_step(call, DS_CONSUL_TXN, on_entered);
+    ds_consul_send_take(call, on_entered);
 }
 
 void ds_consul_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry, bool only_try) {

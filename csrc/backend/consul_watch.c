@@ -16,8 +16,12 @@
 
 /* ---- life of a watch -------------------------------------------------------------------------------------------- */
 
+static ds_consul_place *own_place(const ds_consul_watching *w) {
+    return w->own ? ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1) : NULL;
+}
+
 static void dispose(ds_consul_watching *w) {
-    ds_consul_place *place = w->own ? ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1) : NULL;
+    ds_consul_place *place = own_place(w);
     if (place != NULL && place->watch == w) {
         place->watch = NULL;
     }
@@ -142,6 +146,10 @@ static bool stands(ds_consul_watching *w, const ds_consul_pair *pair) {
     if (pair == NULL || w->kind == DS_CONSUL_WATCH_KEY) {
         return pair != NULL;
     }
+    const ds_consul_place *place = own_place(w);
+    if (place != NULL && ds_consul_place_lost(place, pair)) {
+        return false;
+    }
     if (w->session[0] == '\0') {
         snprintf(w->session, sizeof(w->session), "%s", pair->session);
     }
@@ -217,7 +225,7 @@ static size_t make_wishes(ds_consul_query *query, wish *wishes, int64_t index) {
             continue;
         }
         add_wish(wishes, &count, w->own ? ds_consul_bare(w->key) : w->target, NULL, w);
-        const ds_consul_place *place = w->own ? ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1) : NULL;
+        const ds_consul_place *place = own_place(w);
         if (place == NULL || place->standing != DS_CONSUL_OWNER || place->since > index) {
             continue;
         }
@@ -331,12 +339,12 @@ static void begin(ds_consul_watching *w) {
 /* An entry of our own: what matters is the lock, from the moment it has that. Until then nothing is asked: that it is its
  * turn is heard of whoever is ahead, and the end of its session of the session's key. */
 static void begin_own(ds_consul_watching *w) {
-    ds_consul_place *place = ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1);
+    ds_consul_place *place = own_place(w);
     ds_buf native = DS_BUF_EMPTY;
+    if (place != NULL) {
+        place->watch = w;
+    }
     if (place == NULL || place->standing != DS_CONSUL_OWNER) {
-        if (place != NULL) {
-            place->watch = w;
-        }
         if (!w->ready) {
             tell_ready(w, w->seen);
         }
@@ -371,9 +379,16 @@ static void on_timer(ds_timer *timer) {
 /* A moment later: most locks are given back soon. */
 void ds_consul_watch_owner(ds_consul_place *place) {
     ds_consul_watching *w = place->watch;
-    if (w != NULL && w->query == NULL && w->timer.index == 0) {
+    if (w != NULL && w->query == NULL && w->reason.impl == NULL && w->timer.index == 0) {
         ds_world *world = w->consul->base.world;
         ds_timer_set(world, &w->timer, ds_now(world) + OWN_DELAY_NS);
+    }
+}
+
+void ds_consul_watch_robbed(ds_consul_place *place) {
+    ds_consul_watching *w = place->watch;
+    if (w != NULL && w->query != NULL && w->reason.impl == NULL) {
+        gone(w);
     }
 }
 

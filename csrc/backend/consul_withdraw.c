@@ -1,5 +1,8 @@
 /* consul_withdraw.c: taking entries off the server so that no late copy of a request brings one back: first the epoch
  * moves, behind which copies have no effect, then the entries go one by one.
+ *
+ * Under faults many entries would never all go in one try. What is off the server after the epoch moved stays off, so the
+ * next try goes on where the last one ended.
  */
 #include "consul_queue.h"
 
@@ -9,7 +12,8 @@ static void leave_next(ds_consul_call *call);
 
 static void one_left(ds_consul_call *call, ds_place place) {
     (void)place;
-    call->leaver_at++;
+    memcpy(call->lease_impl->withdrawn_last, call->nonce, sizeof(call->nonce));
+    call->lease_impl->withdrawn = ++call->leaver_at;
     leave_next(call);
 }
 
@@ -34,12 +38,14 @@ static void leave_next(ds_consul_call *call) {
 
 static void epoch_moved(ds_consul_call *call, const ds_consul_pair *pair) {
     call->lease_impl->modified = pair->modified;
+    call->lease_impl->withdrawn_epoch = call->epoch;
+    call->lease_impl->withdrawn = 0;
     leave_next(call);
 }
 
 static void on_epoch_read(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
-    if (pair == NULL || strcmp(pair->session, call->id) != 0) {
+    if (!ds_consul_is_session_key(call, pair)) {
         ds_consul_finish_lost(call);
     } else if (pair->value_size == call->stamp_next.size &&
                memcmp(pair->value, call->stamp_next.data, pair->value_size) == 0) {
@@ -77,6 +83,16 @@ static bool copy_leavers(ds_consul_call *call, const ds_entry *const *entries, s
     return call->leavers != NULL;
 }
 
+/* An earlier try of this very withdrawal has moved the epoch: how far did it come? */
+static bool begun_before(ds_consul_call *call) {
+    const ds_consul_lease *impl = call->lease_impl;
+    size_t done = impl->withdrawn;
+    bool same = impl->withdrawn_epoch == call->epoch && done < call->leaver_count &&
+                (done == 0 || strcmp(call->leavers[done - 1].nonce, impl->withdrawn_last) == 0);
+    call->leaver_at = same ? done : 0;
+    return same;
+}
+
 void ds_consul_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease, const ds_entry *const *entries,
                         size_t count, uint64_t next_epoch) {
     ds_consul_call *call = ds_consul_begin(backend, owner, lease);
@@ -96,6 +112,10 @@ void ds_consul_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lea
     }
     if (!copy_leavers(call, entries, count)) {
         ds_consul_refuse_later(call, DS_NOT_EXECUTED, DSYNC_RESOURCE, "out of memory");
+        return;
+    }
+    if (begun_before(call)) {
+        leave_next(call);
         return;
     }
     ds_consul_txn *txn = ds_consul_txn_of(call);

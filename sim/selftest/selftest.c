@@ -371,6 +371,33 @@ static bool judge(const history *h, chk_rule *rule, char *why, size_t size) {
     return *rule == 0;
 }
 
+/* An operator takes a lock away, a restore gives it back, and its holder has noticed neither: that is right. Without the
+ * restore it is not. */
+static bool judge_restored(history *h, bool restored, chk_rule *rule) {
+    turn t = {.claim = 1, .token = 5, .begun = 10 * DS_SECOND};
+    char why[260];
+    chk_event believe = of(&t, CHK_BELIEVE, t.begun), gone = of(&t, CHK_GONE, t.begun + DS_SECOND);
+    chk_event nobody = of(&t, CHK_OWNER, gone.at_ns);
+    memset(h, 0, sizeof *h);
+    h->owners = true;
+    believe.until_ns = 100 * DS_SECOND;
+    gone.cause = CHK_TAKEN;
+    nobody.token = 0;
+    add(h, of(&t, CHK_ENTER, t.begun));
+    add(h, of(&t, CHK_OWNER, t.begun));
+    add(h, believe);
+    add(h, gone);
+    add(h, nobody);
+    add(h, of(&t, CHK_RESTORE, 12 * DS_SECOND));
+    if (restored) {
+        add(h, of(&t, CHK_ENTER, 12 * DS_SECOND));
+        add(h, of(&t, CHK_OWNER, 12 * DS_SECOND));
+    }
+    add(h, of(&t, CHK_CALM, 13 * DS_SECOND));
+    add(h, of(&t, CHK_TICK, 40 * DS_SECOND));
+    return judge(h, rule, why, sizeof why);
+}
+
 int main(void) {
     static history h;
     int accepted = 0, rejected = 0, by_rule[CHK_RULES] = {0};
@@ -396,6 +423,14 @@ int main(void) {
         } else {
             printf("history %llu is wrong (%s) and was accepted\n", (unsigned long long)seed, names[kind]);
         }
+    }
+    if (!judge_restored(&h, true, &rule)) {
+        accepted--;
+        puts("a lock that a restore gave back was not accepted");
+    }
+    if (judge_restored(&h, false, &rule) || rule != CHK_EXEMPT_TOO_LONG) {
+        rejected--;
+        puts("a lock that was taken for good was accepted");
     }
     printf("checker: %d of %d right histories accepted, %d of %d wrong ones rejected\n", accepted, HISTORIES, rejected,
            HISTORIES);

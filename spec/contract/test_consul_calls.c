@@ -325,27 +325,6 @@ TEST(swap_keeps_the_lock_when_nobody_waits_and_goes_to_the_tail_otherwise) {
     close_session(&r, &lease);
 }
 
-TEST(withdraw_removes_entries_and_keeps_late_copies_out) {
-    rig r;
-    ds_lease lease;
-    ds_entry held, waiting, late;
-    REQUIRE(open_session(&r, &lease));
-    rig_entry_init(&held, &lease, "dsync/lock/withdraw", "1");
-    rig_entry_init(&waiting, &lease, "dsync/lock/withdraw", "2");
-    rig_entry_init(&late, &lease, "dsync/lock/late", "3");
-    held.token = rig_enter(&r, &held, false)->token;
-    waiting.token = rig_enter(&r, &waiting, false)->token;
-    const ds_entry *entries[] = {&held, &waiting, &late};
-    const rig_reply *reply = rig_withdraw(&r, &lease, entries, 3, 2);
-    CHECK_EQ_INT(reply->place, DS_PLACE_DONE);
-    CHECK_EQ_INT((int64_t)reply->epoch, 2);
-    CHECK_EQ_INT(rig_withdraw(&r, &lease, entries, 3, 2)->place, DS_PLACE_DONE); /* a repetition */
-    CHECK_EQ_INT(consul_count(&server, "dsync/lock/withdraw"), 0);
-    lease.epoch = 2;
-    CHECK_EQ_INT(rig_enter(&r, &late, false)->place, DS_PLACE_HELD);
-    close_session(&r, &lease);
-}
-
 TEST(writes_need_the_entry_and_the_lock) {
     rig r;
     ds_lease lease;

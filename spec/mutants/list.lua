@@ -8,7 +8,7 @@
 -- make.lua puts them all into one build.
 
 local list, by_name = {}, {}
-for _, subject in ipairs { "time", "loss", "queue", "uncertain", "session", "etcd", "transport", "host" } do
+for _, subject in ipairs { "time", "loss", "queue", "uncertain", "session", "etcd", "consul", "transport", "host" } do
   for _, mutant in ipairs(require("spec.mutants." .. subject)) do
     assert(not by_name[mutant.name], mutant.name)
     mutant.subject = subject

@@ -103,20 +103,24 @@ local function conformance(backend)
   end
 end
 
-local function contract(mutant)
-  local programs = {}
-  local found = io.popen "ls spec/contract/test_*.c"
-  for path in found:lines() do programs[#programs + 1] = BUILD .. "/contract/" .. path:match "([%w_]+)%.c$" end
-  found:close()
-  make(table.concat(programs, " "))
-  return notices(mutant, "contract", "SERVERS=etcd-3.4 exec script/lib/contract " .. table.concat(programs, " "), 200)
+local function contract(server)
+  return function(mutant)
+    local programs = {}
+    local found = io.popen("ls spec/contract/test_" .. server:match "^%a+" .. "_*.c")
+    for path in found:lines() do programs[#programs + 1] = BUILD .. "/contract/" .. path:match "([%w_]+)%.c$" end
+    found:close()
+    make(table.concat(programs, " "))
+    return notices(mutant, "contract " .. server,
+      "SERVERS=" .. server .. " exec script/lib/contract " .. table.concat(programs, " "), 200)
+  end
 end
 
 local stages = {
   { name = "unit", run = all_units },
   { name = "sim", run = sim },
   { name = "memory", run = conformance "memory" },
-  { name = "contract", run = contract },
+  { name = "contract", run = contract "etcd-3.4" },
+  { name = "consul", run = contract "consul-1.8" },
   { name = "etcd", run = conformance "etcd-3.4" },
 }
 
