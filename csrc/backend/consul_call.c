@@ -309,6 +309,11 @@ static void on_session_read(ds_consul_call *call, const ds_consul_answer *answer
     uint64_t epoch = 0;
     (void)ds_consul_stamp_epoch(pair->value, pair->value_size, &epoch); /* 0: unknown */
     call->epoch = epoch;
+    if (call->changed) { /* by a copy of the request that came before the epoch moved */
+        ds_reply reply = {.outcome = DS_AMBIGUOUS, .message = "Consul: the session's epoch has moved on meanwhile"};
+        ds_consul_finish(call, &reply);
+        return;
+    }
     ds_consul_finish_place(call, DS_PLACE_STALE);
 }
 

@@ -111,3 +111,11 @@ TEST(so_it_does_at_the_tail_of_the_queue) {
     static const char *const answers[] = {CREATED, KEY_MADE, FAILED(EXISTS("2")), FAILED(EXISTS("1")), REFUSED, NULL};
     CHECK_EQ_INT(outcome_of_enter(answers, false), DS_AMBIGUOUS);
 }
+
+TEST(an_epoch_that_moved_between_two_copies_leaves_what_the_first_one_made) {
+    static const char *const alone[] = {CREATED, KEY_MADE, FAILED(EXISTS("0")), KEY_MADE, NULL};
+    static const char *const twice[] = {CREATED, KEY_MADE, FAILED(EXISTS("0") "," EXISTS("3")), KEY_MADE, NULL};
+    CHECK_EQ_INT(outcome_of_enter(alone, false), DS_OK); /* its place is stale */
+    CHECK_EQ_INT(outcome_of_enter(twice, false), DS_AMBIGUOUS);
+    CHECK_EQ_INT(outcome_of_enter(twice, true), DS_AMBIGUOUS);
+}
