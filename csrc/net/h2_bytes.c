@@ -54,9 +54,10 @@ static void take(ds_h2_link *link, const char *bytes, size_t size) {
     if (link->greeting_size < sizeof(link->greeting) && !check_greeting(link, bytes, size)) {
         return;
     }
+    link->client->starved = false;
     ssize_t taken = nghttp2_session_mem_recv(link->session, (const uint8_t *)bytes, size);
     link->unthanked += size;
-    if (taken == NGHTTP2_ERR_NOMEM) {
+    if (taken == NGHTTP2_ERR_NOMEM || link->client->starved) {
         ds_h2_link_fail(link, DSYNC_RESOURCE, false, "out of memory");
     } else if (taken < 0 || (!link->leaving && !nghttp2_session_check_request_allowed(link->session))) {
         ds_h2_link_fail(link, DSYNC_PROTOCOL, false, "%s", breaks_rules);
@@ -101,18 +102,20 @@ void ds_h2_link_read(ds_h2_link *link) {
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
 
 static bool fill(ds_h2_link *link) {
+    link->client->starved = false;
     while (link->out.size - link->out_written < OUT_MAX) {
         const uint8_t *bytes;
         ssize_t size = nghttp2_session_mem_send(link->session, &bytes);
-        if (size == 0) {
+        bool starved = link->client->starved;
+        if (size == 0 && !starved) {
             return true;
         }
         if (size > 0) {
             ds_buf_add(&link->out, bytes, (size_t)size);
             link->framed += (uint64_t)size;
         }
-        if (size < 0 || link->out.failed) { /* what is lost cannot be made up for */
-            bool memory = size >= 0 || size == NGHTTP2_ERR_NOMEM;
+        if (size < 0 || starved || link->out.failed) { /* what is lost cannot be made up for */
+            bool memory = size >= 0 || starved || size == NGHTTP2_ERR_NOMEM;
             ds_h2_link_fail(link, memory ? DSYNC_RESOURCE : DSYNC_PROTOCOL, false, "%s",
                             memory ? "out of memory" : "the server breaks the rules of HTTP/2");
             return false;

@@ -165,20 +165,25 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 }
 
 static int on_close(nghttp2_session *session, int32_t stream_id, uint32_t error_code, void *user) {
-    (void)user;
+    const ds_h2_link *link = user;
     ds_h2_request *self = nghttp2_session_get_stream_user_data(session, stream_id);
     if (self != NULL) {
         self->error_code = error_code;
-        ds_h2_let_go(self, DS_H2_CLOSED, DS_H2_RESET);
+        ds_h2_let_go(self, DS_H2_CLOSED, link->client->starved ? DS_H2_NO_MEMORY : DS_H2_RESET);
     }
     return 0;
 }
 
 /* ---- what is said to libnghttp2 ----------------------------------------------------------------------------------- */
 
+static void *noted(void *user, void *memory) {
+    ds_h2_client *client = user;
+    client->starved = client->starved || memory == NULL;
+    return memory;
+}
+
 static void *get(size_t size, void *user) {
-    (void)user;
-    return ds_malloc(size);
+    return noted(user, ds_malloc(size));
 }
 
 static void give_back(void *memory, void *user) {
@@ -187,17 +192,16 @@ static void give_back(void *memory, void *user) {
 }
 
 static void *get_zeroed(size_t count, size_t size, void *user) {
-    (void)user;
-    return ds_calloc(count, size);
+    return noted(user, ds_calloc(count, size));
 }
 
 static void *get_other(void *old, size_t size, void *user) {
-    (void)user;
-    return ds_realloc(old, size);
+    return noted(user, ds_realloc(old, size));
 }
 
 bool ds_h2_setup(ds_h2_client *client) {
-    client->memory = (nghttp2_mem){.malloc = get, .free = give_back, .calloc = get_zeroed, .realloc = get_other};
+    client->memory = (nghttp2_mem){
+        .mem_user_data = client, .malloc = get, .free = give_back, .calloc = get_zeroed, .realloc = get_other};
     if (nghttp2_session_callbacks_new(&client->callbacks) != 0 || nghttp2_option_new(&client->option) != 0) {
         return false;
     }

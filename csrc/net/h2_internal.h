@@ -147,6 +147,7 @@ struct ds_h2_client {
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
     nghttp2_mem memory;
+    bool starved; /* libnghttp2 was refused memory; it takes that for faults of all kinds */
     ds_list fresh, cancelled, uploads, ended, spare, hosts, links;
     unsigned spare_count;
     bool news; /* ds_h2_run has something to do that is on no list */

@@ -69,14 +69,16 @@ void ds_h2_judge(ds_h2_request *self, ds_http_result *result, char *text, size_t
     }
     /* What only reads can be refused for good; a write that was answered at too great length may have happened. */
     result->code = (int)(self->outcome == DS_H2_NO_MEMORY ? DSYNC_RESOURCE : DSYNC_PROTOCOL);
-    result->fate = self->read_only ? DS_HTTP_REFUSED : DS_HTTP_UNKNOWN;
+    if (self->sent) {
+        result->fate = self->read_only ? DS_HTTP_REFUSED : DS_HTTP_UNKNOWN;
+    }
     if (self->outcome == DS_H2_TOO_LONG) {
         TEXT("%s: the answer is longer than %zu bytes; is this the right kind of server?", origin(self),
              self->reply_max);
     } else if (self->outcome == DS_H2_TOO_MANY) {
         TEXT("%s: the answer has too many headers; is this the right kind of server?", origin(self));
     } else {
-        TEXT("%s: out of memory while reading the answer", origin(self));
+        TEXT("%s: out of memory", origin(self));
     }
 }
 
