@@ -105,7 +105,8 @@ describe("coroutines", function()
           last = lock:token()
           if i % 10 == 0 then dsync.sleep(0.001) end
           inside, count = inside - 1, count + 1
-          ok(lock:release())
+          local released, message, code = lock:release()
+          assert.is_true(released or code == "unknown", message) -- servers may be without a leader for a while
         end)
       end
       suite.eventually("all of them", function() return count == 300 end)
