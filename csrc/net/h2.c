@@ -222,6 +222,8 @@ static void feed(ds_h2_host *host) {
                 return;
             }
             submit(link, entry(host->queue.next));
+        } else if (!link->carried) {
+            return; /* it went before it was of any use: so would the next one */
         }
     }
 }

@@ -328,6 +328,7 @@ TEST(a_server_that_speaks_badly_is_left) {
         CHECK(got.message[0] != '\0');
         CHECK(row < 4 || got.result.code == DSYNC_PROTOCOL);
     }
+    CHECK_EQ_INT(atomic_load(&stranger.connections), 60); /* nobody insists */
     server_stop(&stranger);
     tear_down();
 }
