@@ -15,25 +15,18 @@
 
 #define FRAMES 4000      /* from so many on, or up to twice as many, of a kilobyte each */
 #define FRAMES_FOUND 500 /* from so many on, when the database is opened */
-#define FRAMES_MAX 64000 /* from so many on, nobody writes meanwhile */
-#define PASSES 2         /* before: each leaves less to do */
+#define FRAMES_MAX 16000 /* from so many on, nobody writes meanwhile: else it might never be emptied */
+#define PASSES 6         /* before that, until few are left and nobody waits long */
+#define FEW 1000
 
 static pthread_mutex_t fold_mutex =
     PTHREAD_MUTEX_INITIALIZER; /* held while a thread of this file uses SQLite; a leaf */
 
-/* How many frames are left in the log, of how many. */
-typedef struct extent {
-    int all, left;
-} extent;
-
-static extent fold(sqlite3 *db) {
-    int all = 0, done = 0;
-    int result = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, &all, &done);
-    return result == SQLITE_OK ? (extent){all, all - done} : (extent){0, 0}; /* busy: somebody else does it */
-}
-
-static bool is_too_large(extent log) {
-    return log.left > 0 && log.all >= FRAMES_MAX;
+/* How many frames the log had when this began. Those that came since are not folded. 0: somebody else does it. */
+static int fold(sqlite3 *db) {
+    int frames = 0;
+    int result = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, NULL);
+    return result == SQLITE_OK ? frames : 0;
 }
 
 /* With the store's mutex. */
@@ -51,30 +44,32 @@ typedef struct folder {
     char *file;
 } folder;
 
-static extent fold_apart(const char *file) {
+static int fold_apart(const char *file) {
     sqlite3 *db = NULL;
-    extent log = {0, 0};
+    int frames = 0;
     pthread_mutex_lock(&fold_mutex);
     if (sqlite3_open_v2(file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, "unix") ==
             SQLITE_OK &&
         sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) == SQLITE_OK &&
         sqlite3_exec(db, "PRAGMA synchronous=NORMAL; SELECT era FROM meta", NULL, NULL, NULL) == SQLITE_OK) {
-        log = fold(db);
-        for (int i = 1; i < PASSES && is_too_large(log); i++) {
-            log = fold(db);
+        int before = 0;
+        frames = fold(db);
+        for (int i = 1; i < PASSES && frames >= FRAMES_MAX && frames - before > FEW; i++) {
+            before = frames;
+            frames = fold(db);
         }
     }
     (void)sqlite3_close(db);
     pthread_mutex_unlock(&fold_mutex);
-    return log;
+    return frames;
 }
 
 static void *folder_main(void *argument) {
     folder *f = argument;
     loc_store *store = f->store;
-    extent log = fold_apart(f->file);
+    int frames = fold_apart(f->file);
     loc_lock(store, NULL);
-    if (is_too_large(log)) {
+    if (frames >= FRAMES_MAX) {
         fold_while_others_wait(store);
     }
     store->folding = false;
@@ -123,7 +118,7 @@ void loc_fold(loc_store *store) {
     if (store->frames < store->fold_at || store->folding || loc_path_moved(store) || start_folder(store)) {
         return;
     }
-    if (is_too_large(fold(store->db))) {
+    if (fold(store->db) >= FRAMES_MAX) {
         fold_while_others_wait(store);
     }
     store->fold_at = store->frames + FRAMES;
