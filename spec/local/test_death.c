@@ -87,6 +87,25 @@ static void kill_holders(int kills, bool is_long) {
     rig_free(r);
 }
 
+/* Stops somebody who holds and works; -1: nobody does. One whose work was just over may be in the middle of a change, and then
+ * everybody waits for it, as docs/local.md says: it goes on, and another is looked for. */
+static int stop_holder(rig *r, int workers, int64_t *at) {
+    for (int n = 0; n < 100; n++) {
+        int victim = find_holder(r, workers), status = 0;
+        if (victim < 0) {
+            break;
+        }
+        pid_t pid = r->slots[victim].pid;
+        *at = rig_now();
+        if (kill(pid, SIGSTOP) == 0 && waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) &&
+            atomic_load(&r->slots[victim].holds)) {
+            return victim;
+        }
+        (void)kill(pid, SIGCONT);
+    }
+    return -1;
+}
+
 static void stop_holders(int stops, bool is_long) {
     rig *r = rig_new("stop");
     int64_t *taken = calloc((size_t)stops, sizeof(*taken));
@@ -99,12 +118,11 @@ static void stop_holders(int stops, bool is_long) {
     rig_watch_machine(r);
     for (int n = 0; n < stops && taken != NULL; n++) {
         rig_sleep((int64_t)(rig_random() % 50) * RIG_MS);
-        int victim = find_holder(r, 4);
+        int64_t at = 0;
+        int victim = stop_holder(r, 4, &at);
         if (victim < 0) {
             break;
         }
-        int64_t at = rig_now();
-        (void)kill(r->slots[victim].pid, SIGSTOP);
         int64_t begin = next_begin(r, 4, victim, at, 5000 * RIG_MS);
         if (begin != 0) {
             taken[count++] = begin - at;
