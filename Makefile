@@ -352,7 +352,8 @@ fuzz: $(patsubst %,build/fuzz/target_%,$(or $(TARGET),$(fuzz_targets)))
 
 # ---- failing machines -------------------------------------------------------------------------------------------------
 
-# make oom, make sysfail [SECONDS=n] [ONLY=part of a scenario's name]: every n-th allocation, every n-th system call fails.
+# make oom, make sysfail [SECONDS=n] [ONLY=part of a scenario's name] [WORKERS=n]: every n-th allocation, every n-th
+# system call fails. WORKERS: so many at once; most of their time they wait.
 failing_lua := $(call lua_program,$(check_lua))
 failing_shared := $(filter-out failing/oom.c failing/sysfail.c failing/calls.c,$(sort $(wildcard failing/*.c)))
 failing_wraps_oom = -Wl,--wrap=cJSON_InitHooks
@@ -372,7 +373,7 @@ build/asan/failing/run-%: build/asan/failing/%.o $(failing_objects) build/asan/l
 .PHONY: oom sysfail
 oom sysfail: %: build/asan/failing/run-%
 	@mkdir -p build/reports
-	@lua5.4 failing/run.lua $@ $< $(or $(SECONDS),0) build/reports/$@.json $(ONLY)
+	@FL_WORKERS=$(WORKERS) lua5.4 failing/run.lua $@ $< $(or $(SECONDS),0) build/reports/$@.json $(ONLY)
 
 # ---- campaigns ---------------------------------------------------------------------------------------------------------
 

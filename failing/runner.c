@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,10 @@
 
 #define HANG_MS 40000  /* no scenario takes that long, whatever fails */
 #define LEAKS_EVERY 50 /* points between two looks for leaks */
-#define WORKERS 4      /* at once: most of the time is spent waiting */
-#define GIVE_UP 3      /* failures of one scenario under one kind */
-#define LEAST_MS 1200  /* of one scenario under one kind; with less time fewer of them are run, evenly spread */
+#define WORKERS 4      /* at once, if FL_WORKERS does not say otherwise: most of the time is spent waiting */
+#define WORKERS_MAX 32
+#define GIVE_UP 3     /* failures of one scenario under one kind */
+#define LEAST_MS 1200 /* of one scenario under one kind; with less time fewer of them are run, evenly spread */
 
 #if defined(__SANITIZE_ADDRESS__)
 int __lsan_do_recoverable_leak_check(void);
@@ -50,14 +52,22 @@ static const char *const place_names[FL_PLACES] = {"memory", "local", "etcd", "e
 
 #define KINDS 8
 
+/* Each combination is for the first worker that comes to it. */
+typedef struct queue {
+    _Atomic uint64_t begun;
+    _Atomic bool taken[]; /* by number, from 1 */
+} queue;
+
 int fl_worker;
 
 static struct {
     const fl_campaign *campaign;
     const char *report, *commit, *only;
     int64_t seconds, began_ms;
+    int workers;
+    queue *queue;       /* in shared memory */
     row (*rows)[KINDS]; /* of each worker, in shared memory; those of the last one more are the sums */
-    uint64_t combinations, wanted, met, done, codes;
+    uint64_t combinations, wanted, met, codes;
     progress *shared;
     char log[200];
 } run;
@@ -217,7 +227,8 @@ static void complain(const fl_kind *kind, const fl_scenario *scenario, fl_place 
 /* In its own process until all is run, time is over, or it failed too often. */
 static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_place place, row *r) {
     int64_t left = run.seconds * 1000 - (now_ms() - run.began_ms);
-    int64_t share = left / (int64_t)(run.wanted / WORKERS > run.done ? run.wanted / WORKERS - run.done : 1);
+    uint64_t waiting = run.wanted - atomic_load(&run.queue->begun);
+    int64_t share = left / (int64_t)(waiting / (uint64_t)run.workers + 1);
     int64_t until = run.seconds > 0 ? now_ms() + (share > 0 ? share : 0) : INT64_MAX;
     progress *p = run.shared;
     memset(p, 0, sizeof *p);
@@ -240,7 +251,6 @@ static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_pla
             complain(kind, scenario, place, hung, status);
         }
     }
-    run.done++;
     r->combinations++;
     r->points += p->points;
     r->refused += p->refused;
@@ -284,7 +294,8 @@ static void if_chosen(const fl_kind *kind, const fl_scenario *scenario, fl_place
     uint64_t before = run.met * run.wanted / run.combinations;
     run.met++;
     uint64_t number = run.met * run.wanted / run.combinations;
-    if (number != before && number % WORKERS == (uint64_t)fl_worker) {
+    if (number != before && !atomic_exchange(&run.queue->taken[number], true)) {
+        atomic_fetch_add(&run.queue->begun, 1);
         combination(kind, scenario, place, r);
     }
 }
@@ -311,7 +322,7 @@ static void write_report(const row *sum) {
     fprintf(out, "\"failed\":%llu,\"failures\":%llu,\"kinds\":[", (unsigned long long)sum->refused,
             (unsigned long long)sum->failures);
     for (size_t k = 0; k < run.campaign->kind_count; k++) {
-        const row *r = &run.rows[WORKERS][k];
+        const row *r = &run.rows[run.workers][k];
         fprintf(
             out,
             "%s{\"kind\":\"%s\",\"combinations\":%llu,\"points\":%llu,\"of\":%llu,\"failed\":%llu,\"unharmed\":%llu,"
@@ -353,8 +364,8 @@ static uint64_t finish(void) {
     printf("%-18s %12s %9s %9s %11s %9s %9s\n", run.campaign->title, "combinations", "points", "of", "did fail",
            "unharmed", "failures");
     for (size_t k = 0; k < run.campaign->kind_count; k++) {
-        row *r = &run.rows[WORKERS][k];
-        for (int worker = 0; worker < WORKERS; worker++) {
+        row *r = &run.rows[run.workers][k];
+        for (int worker = 0; worker < run.workers; worker++) {
             add(r, &run.rows[worker][k]);
         }
         print_row(r);
@@ -377,7 +388,7 @@ static void *shared_memory(size_t size) {
     return memory;
 }
 
-/* Each with its own share of the combinations, its own prefix in the stores, its own log. */
+/* Each with its own prefix in the stores and its own log. */
 static void work(int worker) {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     fl_worker = worker;
@@ -390,7 +401,7 @@ static void work(int worker) {
 
 static bool run_workers(void) {
     bool good = true;
-    for (int worker = 0; worker < WORKERS; worker++) {
+    for (int worker = 0; worker < run.workers; worker++) {
         pid_t pid = fork();
         if (pid == 0) {
             work(worker);
@@ -420,15 +431,19 @@ int fl_main(const fl_campaign *campaign, int count, char **arguments) {
     run.seconds = strtoll(rest[2], NULL, 10);
     fl_lua_program = rest[3];
     run.only = count > FL_PLACES + 5 ? rest[4] : NULL;
-    run.rows = shared_memory((WORKERS + 1) * sizeof *run.rows);
+    const char *wish = getenv("FL_WORKERS");
+    long workers = wish != NULL ? strtol(wish, NULL, 10) : 0;
+    run.workers = workers > 0 && workers <= WORKERS_MAX ? (int)workers : WORKERS;
+    run.rows = shared_memory((size_t)(run.workers + 1) * sizeof *run.rows);
     (void)signal(SIGPIPE, SIG_IGN);
     for (size_t k = 0; k < campaign->kind_count; k++) {
-        run.rows[WORKERS][k].kind = campaign->kinds[k].name;
+        run.rows[run.workers][k].kind = campaign->kinds[k].name;
     }
     run.began_ms = now_ms();
     each(count_combination);
     uint64_t most = (uint64_t)run.seconds * 1000 / LEAST_MS;
     run.wanted = run.seconds > 0 && most < run.combinations ? most : run.combinations;
+    run.queue = shared_memory(sizeof *run.queue + (run.combinations + 1) * sizeof run.queue->taken[0]);
     bool good = run_workers();
     return finish() == 0 && good ? 0 : 1;
 }
