@@ -227,7 +227,7 @@ static void waiting(ds_contender *c, const ds_reply *reply) {
 /* Our place vanished while we waited: take a new one. */
 static void reenter(ds_contender *c) {
     if (c->dirty) {
-        /* A copy of its first request could make it again. */
+        /* A copy of one of its requests could make it again, or take the lock for another one of its name. */
         ds_entry_abandon(c, "entry deleted while waiting");
         ds_contender_proceed(c);
         return;
@@ -343,6 +343,9 @@ static void entered(ds_call *call, const ds_reply *reply) {
         break;
     case DS_PLACE_BUSY:
         busy(c, reply);
+        break;
+    case DS_PLACE_GONE: /* taken away again, or of no use any more */
+        reenter(c);
         break;
     default: /* STALE: the epoch moved while this was under way; ask again with the present one */
         if (reply->epoch != 0 && reply->epoch < c->epoch_sent) {

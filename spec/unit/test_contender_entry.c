@@ -72,6 +72,28 @@ TEST(a_certain_failure_after_an_uncertain_one_stays_uncertain) {
     CHECK(desk_close(&d));
 }
 
+/* Under its old name a late copy of any of its requests could be about the new one. */
+TEST(an_entry_that_was_taken_away_while_entering_gets_another_name) {
+    for (int uncertain = 0; uncertain < 2; uncertain++) {
+        desk d;
+        desk_open(&d);
+        lock *a = lock_new(&d, "A");
+        sb_hold(d.backend, SB_ENTER);
+        lock_acquire(a);
+        fw_settle(d.u);
+        if (uncertain) {
+            sb_fail(d.backend, SB_ENTER, DS_AMBIGUOUS, "reset");
+            fw_advance(d.u, 20 * DS_MS);
+        }
+        (void)desk_log(&d);
+        sb_ok(d.backend, SB_ENTER, DS_PLACE_GONE);
+        fw_advance(d.u, 20 * DS_MS);
+        CHECK_EQ_TEXT(desk_log(&d), uncertain ? "withdraw s1 e1 ->2 | enter e2" : "enter e2");
+        lock_cancel(a);
+        CHECK(desk_close(&d));
+    }
+}
+
 TEST(tries_are_spaced_and_bounded) {
     desk d;
     desk_open(&d);
