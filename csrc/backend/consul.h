@@ -63,6 +63,7 @@ typedef enum ds_consul_standing {
     DS_CONSUL_UNSURE, /* nothing is known */
     DS_CONSUL_BEHIND, /* waits behind `ahead`, which may be empty */
     DS_CONSUL_OWNER,  /* holds N */
+    DS_CONSUL_ROBBED, /* held N, and that was not so any more when it was asked; it never holds again, and must go */
 } ds_consul_standing;
 
 /* Of one entry. A cache: when in doubt it says UNSURE, and the server is asked. */
@@ -75,6 +76,8 @@ typedef struct ds_consul_place {
     void *watch;  /* on it, when there is one */
     char **ahead; /* keys of older entries, in the order of their age */
     size_t ahead_count;
+    int64_t created;      /* CreateIndex of the entry, 0 = not known: made anew under the same key it is another one */
+    int64_t modified;     /* ModifyIndex of the entry, as last seen */
     int64_t since;        /* OWNER: ModifyIndex of N, as last seen */
     int64_t lock_created; /* OWNER: CreateIndex of N, which stays while N is held */
     int64_t delayed_ns;   /* when it first met the present lock-delay, 0 = not in one */
@@ -95,7 +98,10 @@ typedef struct ds_consul_lease {
 ds_consul_place *ds_consul_place_find(const ds_consul *consul, const char *nonce);
 /* Found or made (UNSURE). NULL: out of memory. */
 ds_consul_place *ds_consul_place_get(ds_consul *consul, const ds_entry *entry);
-void ds_consul_place_forget(ds_consul *consul, const char *nonce); /* harmless when there is none */
+void ds_consul_place_forget(ds_consul *consul, const char *nonce);              /* harmless when there is none */
+void ds_consul_place_seen(ds_consul_place *place, const ds_consul_pair *entry); /* harmless without a place */
+/* It is not the entry that was seen before. */
+bool ds_consul_place_is_other(const ds_consul_place *place, const ds_consul_pair *entry);
 void ds_consul_place_owns(ds_consul_place *place, const ds_consul_pair *native);
 /* It owned N, and this N is another one: made anew since, if only by the same session. */
 bool ds_consul_place_lost(const ds_consul_place *place, const ds_consul_pair *native);

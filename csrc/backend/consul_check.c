@@ -23,7 +23,7 @@ static void stepped_down(ds_consul_call *call, ds_place place) {
 /* An entry that lost its lock, or its turn, must not stand in the way of others. */
 static void step_down(ds_consul_call *call) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    if (place != NULL) {
+    if (place != NULL && place->standing != DS_CONSUL_ROBBED) {
         place->standing = DS_CONSUL_UNSURE;
     }
     call->rounds = 0;
@@ -44,6 +44,17 @@ static bool holds(const ds_consul_call *call, const ds_consul_pair *own, const d
     return native->modified == own->modified || native->created == own->created;
 }
 
+/* Whoever is believed to hold hears first that it does not, before anything of it is taken off the server. */
+static void lose(ds_consul_call *call) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (place == NULL || place->standing != DS_CONSUL_OWNER) {
+        step_down(call);
+        return;
+    }
+    place->standing = DS_CONSUL_ROBBED;
+    ds_consul_finish_ahead(call, call->native.data);
+}
+
 static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
@@ -51,13 +62,12 @@ static void on_verified(ds_consul_call *call, const ds_consul_answer *answer) {
         ds_consul_finish_lost(call);
     } else if (ds_consul_failed(answer, 1) && ds_consul_failed(answer, 2)) {
         ds_consul_finish_place(call, DS_PLACE_GONE);
-    } else if (ds_consul_failed(answer, 1)) {
-        ds_consul_finish_gone(call);
     } else if (answer->failed == 0 && (own == NULL || native == NULL)) {
         ds_consul_finish_impossible(call);
     } else if (answer->failed != 0 || !holds(call, own, native)) {
-        step_down(call);
+        lose(call);
     } else {
+        ds_consul_place_seen(ds_consul_place_find(call->consul, call->nonce), own);
         ds_consul_finish_held(call, answer);
     }
 }
@@ -126,6 +136,7 @@ static void on_taken(ds_consul_call *call, const ds_consul_answer *answer) {
         return;
     }
     call->token = own->created;
+    ds_consul_place_seen(ds_consul_place_find(call->consul, call->nonce), own);
     if (mark->created > own->created) {
         step_down(call);
     } else {
@@ -179,6 +190,7 @@ static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
         return;
     }
     call->token = own->created;
+    ds_consul_place_seen(ds_consul_place_find(call->consul, call->nonce), own);
     ds_consul_go_on(call, answer, 1);
 }
 
@@ -211,6 +223,8 @@ void ds_consul_check(ds_backend *backend, ds_call *owner, const ds_entry *entry)
         ds_consul_refuse_later(call, DS_AMBIGUOUS, DSYNC_RESOURCE, "out of memory");
     } else if (place->standing == DS_CONSUL_OWNER) {
         ds_consul_verify(call);
+    } else if (place->standing == DS_CONSUL_ROBBED) {
+        step_down(call);
     } else {
         take(call);
     }

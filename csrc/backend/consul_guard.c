@@ -133,27 +133,58 @@ static void finish_gone(ds_consul_call *call) {
     ds_consul_finish_place(call, DS_PLACE_GONE);
 }
 
+/* The entry is not as it was seen last: written to by an earlier copy of a request, or made anew, or gone. */
+static void on_entry_read(ds_consul_call *call, const ds_consul_answer *answer) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
+    if (own == NULL || place == NULL || strcmp(own->session, call->id) != 0 || ds_consul_place_is_other(place, own)) {
+        finish_gone(call);
+        return;
+    }
+    ds_consul_place_seen(place, own);
+    write_guarded(call);
+}
+
+static void look_at_entry(ds_consul_call *call) {
+    if (++call->rounds > ROUNDS_MAX) {
+        ds_consul_finish_restless(call);
+        return;
+    }
+    ds_consul_tree(ds_consul_txn_of(call), call->own.data);
+    ds_consul_step(call, DS_CONSUL_READ, on_entry_read);
+}
+
 static void on_written(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
+    const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
     if (ds_consul_failed(answer, 0)) {
         ds_consul_finish_unless_lost(call);
     } else if (ds_consul_failed(answer, 1)) {
-        finish_gone(call);
+        look_at_entry(call);
     } else if (answer->failed != 0) {
         ds_consul_look_at_lock(call, call->nonce, write_guarded, finish_gone);
     } else {
         if (native != NULL && place != NULL && place->standing == DS_CONSUL_OWNER) {
             place->since = native->modified;
         }
+        if (own != NULL) {
+            ds_consul_place_seen(place, own);
+        }
         ds_consul_finish_place(call, DS_PLACE_DONE);
     }
 }
 
+/* That the session has an entry of this name is not enough: a late copy of the request that made it may have made it anew. */
 static void write_guarded(ds_consul_call *call) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
+    const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     ds_consul_if_index(txn, call->session.data, call->modified);
-    ds_consul_if_session(txn, call->own.data, call->id);
+    if (place != NULL && place->modified != 0) {
+        ds_consul_if_index(txn, call->own.data, place->modified);
+    } else {
+        ds_consul_if_session(txn, call->own.data, call->id);
+    }
     ds_consul_if_held(call, txn, call->nonce);
     switch (call->write_kind) {
     case DS_WRITE_VALUE:

@@ -43,7 +43,7 @@ const ds_consul_pair *ds_consul_holder(const ds_consul_call *call, const ds_cons
 
 void ds_consul_if_held(ds_consul_call *call, ds_consul_txn *txn, const char *nonce) {
     const ds_consul_place *place = ds_consul_place_find(call->consul, nonce);
-    if (place != NULL && place->standing == DS_CONSUL_OWNER) {
+    if (place != NULL && (place->standing == DS_CONSUL_OWNER || place->standing == DS_CONSUL_ROBBED)) {
         ds_consul_if_index(txn, call->native.data, place->since);
     } else {
         ds_consul_if_session(txn, call->native.data, call->id);

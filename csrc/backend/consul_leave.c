@@ -66,7 +66,8 @@ static void on_lock_given_back(ds_consul_call *call, const ds_consul_answer *ans
 /* The lock is as it was when this entry held it: no other one of the session has taken it since. */
 static bool is_left_behind(const ds_consul_call *call, const ds_consul_pair *native) {
     const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    return place != NULL && place->standing == DS_CONSUL_OWNER && place->since == native->modified;
+    bool held = place != NULL && (place->standing == DS_CONSUL_OWNER || place->standing == DS_CONSUL_ROBBED);
+    return held && place->since == native->modified;
 }
 
 /* The lock stays with the session's other entries, of which none may go without looking at it. */

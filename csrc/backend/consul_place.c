@@ -51,6 +51,17 @@ void ds_consul_place_forget(ds_consul *consul, const char *nonce) {
     }
 }
 
+void ds_consul_place_seen(ds_consul_place *place, const ds_consul_pair *entry) {
+    if (place != NULL) {
+        place->created = entry->created;
+        place->modified = entry->modified;
+    }
+}
+
+bool ds_consul_place_is_other(const ds_consul_place *place, const ds_consul_pair *entry) {
+    return place->created != 0 && entry->created != place->created;
+}
+
 void ds_consul_place_owns(ds_consul_place *place, const ds_consul_pair *native) {
     drop_ahead(place);
     place->since = native->modified;

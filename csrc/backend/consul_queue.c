@@ -65,6 +65,7 @@ bool ds_consul_note_written(ds_consul_call *call, const ds_consul_pair *pair) {
     }
     call->token = pair->created;
     call->revision = pair->modified;
+    ds_consul_place_seen(ds_consul_place_find(consul, call->nonce), pair);
     if (pair->modified <= call->floor) {
         consul->index = pair->modified;
         ds_reply reply = {.outcome = DS_RESET, .message = "Consul's state is older than what it had shown before"};

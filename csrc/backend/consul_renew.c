@@ -59,8 +59,11 @@ static bool has_lost(ds_consul_call *call, const ds_consul_answer *answer, const
     if (answer->failed != 0) {
         return ds_consul_failed(answer, held->op) || ds_consul_failed(answer, held->op + 1);
     }
-    const ds_consul_pair *native = name_keys(call, place) ? ds_consul_find(answer, call->native.data) : NULL;
-    return native != NULL && ds_consul_place_lost(place, native);
+    bool named = name_keys(call, place);
+    const ds_consul_pair *own = named ? ds_consul_find(answer, call->own.data) : NULL;
+    const ds_consul_pair *native = named ? ds_consul_find(answer, call->native.data) : NULL;
+    return own != NULL && native != NULL &&
+           (ds_consul_place_is_other(place, own) || ds_consul_place_lost(place, native));
 }
 
 static void tell_who_lost(ds_consul_call *call, const ds_consul_answer *answer) {

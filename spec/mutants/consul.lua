@@ -85,4 +85,14 @@ return {
     breaks = "a refusal after it leaves nothing", file = "backend/consul_queue.c",
     from = "call->changed || exists", to = "call->changed", by = "consul",
   },
+  {
+    name = "consul_entry_by_name", rule = "an entry made anew under the same key is another one",
+    breaks = "a write is let through by its name", file = "backend/consul_guard.c",
+    from = "place != NULL && place->modified != 0", to = "place == NULL", by = "consul",
+  },
+  {
+    name = "consul_renew_by_name", rule = "a renewal notices that a holder's entry is another one",
+    breaks = "any entry of that name is taken for it", file = "backend/consul_renew.c",
+    from = "ds_consul_place_is_other(place, own)", to = "false", by = "consul",
+  },
 }
