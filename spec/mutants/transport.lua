@@ -32,13 +32,13 @@ return {
   {
     name = "reply_unlimited", rule = "answers are capped", breaks = "any length is read",
     file = "net/http_transfer.c", from = "size > http->reply_max || http->reply.size > http->reply_max - size",
-    to = "false", by = "test_http",
+    to = "false", by = "test_http_faults",
   },
   {
     name = "headers_unlimited", rule = "headers are capped", breaks = "any number is read",
     file = "net/http_transfer.c",
     from = "++http->header_lines > DS_HTTP_HEADER_LINES_MAX || http->header_bytes > DS_HTTP_HEADER_BYTES_MAX",
-    to = "false", by = "test_http",
+    to = "false", by = "test_http_faults",
   },
   {
     name = "plaintext_credentials", rule = "credentials over plain HTTP to another host are refused", breaks = "sent",

@@ -25,7 +25,7 @@ return {
   {
     name = "resend_unseen", rule = "libcurl's own repetition is noticed", breaks = "it is not",
     file = "net/http_result.c", from = "result->resent = http->sends > 1;", to = "result->resent = false;",
-    by = "test_http",
+    by = "test_http_faults",
   },
   {
     name = "epoch_not_bumped", rule = "a withdrawal writes a new epoch", breaks = "it writes the present one",
@@ -78,7 +78,7 @@ return {
   {
     name = "timeout_not_sent", rule = "a timeout after sending is ambiguous", breaks = "it counts as not sent",
     file = "net/http_result.c", from = "http->sends > 0 ? DS_HTTP_UNKNOWN : DS_HTTP_NOT_SENT", to = "DS_HTTP_NOT_SENT",
-    by = "test_http",
+    by = "test_http_faults",
   },
   {
     name = "status_5xx_not_executed", rule = "other 5xx are ambiguous", breaks = "they count as not executed",

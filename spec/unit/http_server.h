@@ -1,24 +1,13 @@
 /* http_server.h: a small HTTP server inside a unit test: one thread per connection, one handler that decides everything.
- * It does what servers must not do, too. Not strict about what it reads.
+ * It does what servers must not do, too. Not strict about what it reads. What it answers is the handler's.
  */
 #ifndef DS_TEST_HTTP_SERVER_H
 #define DS_TEST_HTTP_SERVER_H
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <stddef.h>
 
 #define SERVER_CONNECTIONS 256
 #define SERVER_REQUEST_MAX 65536
@@ -48,169 +37,17 @@ struct server {
     atomic_int connections, requests;
 };
 
-typedef struct server_connection {
-    server *server;
-    int index;
-    int fd;
-} server_connection;
-
-static inline bool server_write(int fd, const void *bytes, size_t size) {
-    const char *at = bytes;
-    while (size > 0) {
-        ssize_t sent = send(fd, at, size, MSG_NOSIGNAL);
-        if (sent <= 0) {
-            return false;
-        }
-        at += sent;
-        size -= (size_t)sent;
-    }
-    return true;
-}
-
-static inline bool server_say(int fd, const char *text) {
-    return server_write(fd, text, strlen(text));
-}
-
-static inline bool server_reply(int fd, int status, const char *headers, const char *body) {
-    char head[512];
-    (void)snprintf(head, sizeof(head), "HTTP/1.1 %d Whatever\r\n%sContent-Length: %zu\r\n\r\n", status, headers,
-                   strlen(body));
-    struct iovec parts[2] = {{head, strlen(head)}, {(char *)(uintptr_t)body, strlen(body)}};
-    struct msghdr all = {.msg_iov = parts, .msg_iovlen = 2};
-    return sendmsg(fd, &all, MSG_NOSIGNAL) == (ssize_t)(parts[0].iov_len + parts[1].iov_len);
-}
-
-static inline bool server_is(const server_request *request, const char *method, const char *target) {
-    char line[256];
-    (void)snprintf(line, sizeof(line), "%s %s HTTP/1.1\r\n", method, target);
-    return strncmp(request->text, line, strlen(line)) == 0;
-}
-
-/* Reads one request: its head, and a body of Content-Length. What a client sends beyond is a test's own to read. */
-static inline bool server_read(server_request *request) {
-    request->size = 0;
-    request->text[0] = '\0';
-    size_t want = 0;
-    for (;;) {
-        char *end = strstr(request->text, "\r\n\r\n");
-        if (end != NULL && want == 0) {
-            char *length = strcasestr(request->text, "\r\nContent-Length:");
-            size_t body = length != NULL && length < end ? (size_t)strtoul(length + 17, NULL, 10) : 0;
-            want = (size_t)(end + 4 - request->text) + body;
-        }
-        if (want > 0 && request->size >= want) {
-            request->body = end + 4;
-            request->body_size = request->size - (size_t)(end + 4 - request->text);
-            return true;
-        }
-        if (request->size >= SERVER_REQUEST_MAX) {
-            return false;
-        }
-        ssize_t got = recv(request->fd, request->text + request->size, SERVER_REQUEST_MAX - request->size, 0);
-        if (got <= 0) {
-            return false;
-        }
-        request->size += (size_t)got;
-        request->text[request->size] = '\0';
-    }
-}
-
-static inline void *server_connection_main(void *argument) {
-    server_connection *connection = argument;
-    server *self = connection->server;
-    server_request *request = malloc(sizeof(*request));
-    if (request != NULL) {
-        request->server = self;
-        request->fd = connection->fd;
-        request->nth = 0;
-        while (server_read(request)) {
-            request->nth++;
-            atomic_fetch_add(&self->requests, 1);
-            if (!self->handle(request)) {
-                break;
-            }
-        }
-        free(request);
-    }
-    pthread_mutex_lock(&self->mutex);
-    (void)close(connection->fd);
-    self->fds[connection->index] = -1;
-    pthread_mutex_unlock(&self->mutex);
-    free(connection);
-    return NULL;
-}
-
-static inline void *server_main(void *argument) {
-    server *self = argument;
-    for (;;) {
-        int fd = accept(self->listener, NULL, NULL);
-        if (fd < 0) {
-            return NULL;
-        }
-        int one = 1;
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        server_connection *connection = malloc(sizeof(*connection));
-        pthread_mutex_lock(&self->mutex);
-        if (connection == NULL || self->count == SERVER_CONNECTIONS) {
-            (void)close(fd);
-            free(connection);
-        } else {
-            atomic_fetch_add(&self->connections, 1);
-            connection->server = self;
-            connection->index = self->count++;
-            connection->fd = fd;
-            self->fds[connection->index] = fd;
-            (void)pthread_create(&self->threads[connection->index], NULL, server_connection_main, connection);
-        }
-        pthread_mutex_unlock(&self->mutex);
-    }
-}
-
 /* `path` NULL: a free port of 127.0.0.1; else a unix socket. */
-static inline bool server_start(server *self, const char *path, bool (*handle)(server_request *), void *context) {
-    memset(self, 0, sizeof(*self));
-    self->handle = handle;
-    self->context = context;
-    (void)pthread_mutex_init(&self->mutex, NULL);
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    struct sockaddr *address = (struct sockaddr *)&in;
-    socklen_t size = sizeof(in);
-    if (path != NULL) {
-        (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
-        address = (struct sockaddr *)&un;
-        size = sizeof(un);
-    }
-    self->listener = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (self->listener < 0 || bind(self->listener, address, size) != 0 || listen(self->listener, 128) != 0) {
-        return false;
-    }
-    if (path == NULL && getsockname(self->listener, address, &size) == 0) {
-        self->port = ntohs(in.sin_port);
-    }
-    return pthread_create(&self->thread, NULL, server_main, self) == 0;
-}
-
+bool server_start(server *self, const char *path, bool (*handle)(server_request *), void *context);
+void server_stop(server *self);
 /* Closes every connection the server has, as a crash would. */
-static inline void server_drop_all(server *self) {
-    pthread_mutex_lock(&self->mutex);
-    for (int i = 0; i < self->count; i++) {
-        if (self->fds[i] >= 0) {
-            (void)shutdown(self->fds[i], SHUT_RDWR);
-        }
-    }
-    pthread_mutex_unlock(&self->mutex);
-}
+void server_drop_all(server *self);
 
-static inline void server_stop(server *self) {
-    (void)shutdown(self->listener, SHUT_RDWR);
-    (void)pthread_join(self->thread, NULL);
-    (void)close(self->listener);
-    server_drop_all(self);
-    for (int i = 0; i < self->count; i++) {
-        (void)pthread_join(self->threads[i], NULL);
-    }
-    (void)pthread_mutex_destroy(&self->mutex);
-}
+/* For handlers. False: the client is gone. */
+bool server_write(int fd, const void *bytes, size_t size);
+bool server_say(int fd, const char *text);
+/* `headers`: whole lines, each with its end. Sent at once with the body. */
+bool server_reply(int fd, int status, const char *headers, const char *body);
+bool server_is(const server_request *request, const char *method, const char *target);
 
 #endif
