@@ -2,20 +2,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "etcd_rig.h"
-#include "test.h"
-
-static etcd_server server;
-
-__attribute__((destructor)) static void stop_server(void) {
-    if (server.folder[0] != '\0') {
-        etcd_stop_and_forget(&server);
-    }
-}
-
-static bool open_rig(rig *r) {
-    return (server.pid > 0 || etcd_start(&server, NULL)) && rig_open_one(r, &server);
-}
+#include "etcd_session.h"
 
 static void compact(int64_t revision) {
     char json[80];
