@@ -1,5 +1,5 @@
-/* etcd_session.h: for contract tests: one etcd for all tests of a program, from the first that asks for it to the program's
- * end, and a rig with a session on it.
+/* etcd_session.h: for contract tests: one etcd for all tests of a program, from the first that asks for it to the
+ * program's end, and a rig with a session on it.
  */
 #ifndef ETCD_SESSION_H
 #define ETCD_SESSION_H

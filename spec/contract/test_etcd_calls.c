@@ -1,5 +1,5 @@
-/* test_etcd_calls.c: the etcd backend's requests that need no place in a queue, against a real server: what it is, what it
- * holds, and what becomes of calls that it does not answer. Watches are test_etcd_watch.c's.
+/* test_etcd_calls.c: the etcd backend's requests that need no place in a queue, against a real server: what it is, what
+ * it holds, and what becomes of calls that it does not answer. Watches are test_etcd_watch.c's.
  */
 #include "etcd_session.h"
 

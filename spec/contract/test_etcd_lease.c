@@ -1,5 +1,5 @@
-/* test_etcd_lease.c: the etcd backend's sessions, against a real server: their lease, their key and its epoch, read back by
- * other means. What the server does not understand it ignores silently, so nothing here is taken on trust.
+/* test_etcd_lease.c: the etcd backend's sessions, against a real server: their lease, their key and its epoch, read
+ * back by other means. What the server does not understand it ignores silently, so nothing here is taken on trust.
  */
 #include "etcd_session.h"
 

@@ -1,6 +1,6 @@
-/* test_etcd_queue.c: the etcd backend's places in line, against a real server: entering, leaving, swapping, and what only
- * their holder may write, read back by other means. What the server does not understand it ignores silently, so nothing
- * here is taken on trust.
+/* test_etcd_queue.c: the etcd backend's places in line, against a real server: entering, leaving, swapping, and what
+ * only their holder may write, read back by other means. What the server does not understand it ignores silently, so
+ * nothing here is taken on trust.
  */
 #include "etcd_session.h"
 

@@ -19,6 +19,6 @@ return {
   {
     name = "signals_taken", rule = "the I/O thread blocks all signals", breaks = "it blocks none",
     file = "net/loop.c", from = "(void)pthread_sigmask(SIG_SETMASK, &mask, before);",
-    to = "(void)pthread_sigmask(SIG_SETMASK, NULL, before);", by = "test_loop",
+    to = "(void)pthread_sigmask(SIG_SETMASK, NULL, before);", by = "test_loop_thread",
   },
 }

@@ -1,5 +1,5 @@
-/* test_http.c: HTTP requests through the loop, and streams: what goes out, what comes back, and which way it takes. What
- * goes wrong is test_http_faults.c's, many at once test_http_crowd.c's.
+/* test_http.c: HTTP requests through the loop, and streams: what goes out, what comes back, and which way it takes.
+ * What goes wrong is test_http_faults.c's, many at once test_http_crowd.c's.
  */
 #include "http_fixture.h"
 
