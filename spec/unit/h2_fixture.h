@@ -8,6 +8,8 @@
 #include "h2_server.h"
 
 #include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define PIECES_MAX (64 * 1024)
 

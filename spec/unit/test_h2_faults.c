@@ -2,8 +2,10 @@
 #include "h2_fixture.h"
 #include "http_server.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 /* ---- the server's manners ----------------------------------------------------------------------------------------- */
 
