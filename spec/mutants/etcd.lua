@@ -106,7 +106,7 @@ return {
   {
     name = "watch_not_asked_again", rule = "what was not sent is sent in the other encoding",
     breaks = "watches are forgotten", file = "backend/etcd_stream.c", from = "ds_etcd_watching_ask_again(stream);",
-    to = "", by = "test_etcd_grpc",
+    to = "", by = "test_etcd_fallback",
   },
   {
     name = "stream_silence", rule = "every watch has a bounded life", breaks = "a silent stream is believed for ever",
