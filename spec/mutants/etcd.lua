@@ -101,7 +101,7 @@ return {
   },
   {
     name = "number_of_65_bits", rule = "integers from the network are exact", breaks = "the highest bits are lost",
-    file = "backend/etcd_pb_decode.c", from = "shift == 63 && byte > 1", to = "false", by = "test_etcd_pb",
+    file = "backend/etcd_pb_decode.c", from = "shift == 63 && byte > 1", to = "false", by = "test_etcd_pb_decode",
   },
   {
     name = "watch_not_asked_again", rule = "what was not sent is sent in the other encoding",
