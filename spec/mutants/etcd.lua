@@ -131,11 +131,11 @@ return {
   {
     name = "auth_endless", rule = "a refused token is renewed once", breaks = "without end",
     file = "backend/etcd_transport.c", from = "verdict.token_refused && !exchange->anew",
-    to = "verdict.token_refused", by = "test_etcd_transport",
+    to = "verdict.token_refused", by = "test_etcd_sign_in",
   },
   {
     name = "auth_never", rule = "an expired token is renewed", breaks = "the request fails",
     file = "backend/etcd_transport.c", from = "verdict.token_refused && !exchange->anew",
-    to = "false", by = "test_etcd_transport",
+    to = "false", by = "test_etcd_sign_in",
   },
 }

@@ -50,7 +50,7 @@ return {
     file = "backend/etcd_transport.c", after = "static void judge_error(",
     from = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, verdict.advice);",
     to = "ds_etcd_explain(&exchange->error, exchange->endpoint, http, status, etcd->auth.headers[0]);",
-    by = "test_etcd_transport",
+    by = "test_etcd_sign_in",
   },
   {
     name = "secret_not_wiped", rule = "secrets are wiped on free", breaks = "they stay in memory",

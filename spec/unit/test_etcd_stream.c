@@ -1,4 +1,6 @@
-/* The etcd backend alone: the stream that carries the watches: what is said on it, and every way in which it ends. */
+/* test_etcd_stream.c: the etcd backend alone: the stream that carries the watches: what is said on it, and every way in
+ * which it ends.
+ */
 #include "test.h"
 
 #include "etcd_fixture.h"
@@ -14,9 +16,6 @@
     "{\"type\":\"DELETE\",\"kv\":{\"key\":\"cC9r\",\"mod_revision\":\"52\"},\"prev_kv\":{\"key\":\"cC9r\",\"value\":"  \
     "\"dg==\"}}"
 #define CANCELED(id, rest) "{\"result\":{@H,\"watch_id\":\"" id "\",\"canceled\":true" rest "}}\n"
-
-static const dsync_options with_user = {
-    .prefix = "p", .id = "node", .max_value = 65536, .auth_user = "ann", .auth_password = "swordfish"};
 
 static void begin(etcd_case *e, const dsync_options *options) {
     ef_open(e, options);
@@ -344,104 +343,5 @@ TEST(many_watches_share_the_stream) {
     for (int i = 0; i < COUNT; i++) {
         e.backend->ops->unwatch(e.backend, &watches[i]);
     }
-    ef_close(&e);
-}
-
-/* ---- signing in ---------------------------------------------------------------------------------------------------------- */
-
-static const char *const *sign_ins;
-
-static void answer_sign_in(fw_request *request, void *argument) {
-    etcd_case *e = argument;
-    if (request->stream) {
-        e->stream = request;
-        e->asked++;
-    } else if (*sign_ins != NULL) {
-        const char *text = *sign_ins++;
-        if (text[0] == '!') {
-            fw_reply(request, DS_MS, 400, text + 1);
-        } else {
-            fw_reply(request, DS_MS, 200, ef_text(text));
-        }
-    }
-}
-
-static void begin_signed(etcd_case *e, const char *const *answers) {
-    ef_open(e, &with_user);
-    sign_ins = answers;
-    fw_serve(e->u, &(fw_server){.on_request = answer_sign_in, .argument = e});
-    if (!ef_watch(e, "p/k")) {
-        fw_misuse("no watch");
-    }
-    ds_watch second = {.on_event = e->watch.on_event};
-    (void)e->backend->ops->watch(e->backend, &second, &(ds_watch_spec){.key = "p/k2"}); /* while it asks */
-    fw_settle(e->u);
-    e->backend->ops->unwatch(e->backend, &second);
-    fw_advance(e->u, 10 * DS_MS);
-}
-
-TEST(the_stream_signs_in_first) {
-    static const char *const answers[] = {"{@H,\"token\":\"t1\"}", "{@H,\"token\":\"t2\"}", NULL};
-    etcd_case e;
-    begin_signed(&e, answers);
-    REQUIRE(e.stream != NULL);
-    CHECK_EQ_TEXT(fw_header_of(e.stream, "Authorization"), "t1");
-    ef_say(&e, CREATED(FIRST));
-    CHECK_EQ_TEXT(ef_heard(&e), "ready 50");
-    /* Refused while the token is fresh: it is the key that is forbidden. */
-    fw_advance(e.u, 2 * DS_SECOND);
-    e.on_event = watch_again;
-    ef_say(&e, CANCELED(FIRST, ",\"cancel_reason\":\"rpc error: permission denied\""));
-    CHECK_EQ_UINT(e.ended, 1);
-    CHECK_CONTAINS(ef_heard(&e), "permission denied");
-    fw_advance(e.u, 10 * DS_MS);
-    CHECK_EQ_TEXT(fw_header_of(e.stream, "Authorization"), "t2"); /* it was old */
-    ef_close(&e);
-}
-
-TEST(a_fresh_token_that_is_refused_is_not_asked_for_again) {
-    static const char *const answers[] = {"{@H,\"token\":\"t1\"}", NULL};
-    etcd_case e;
-    begin_signed(&e, answers);
-    REQUIRE(e.stream != NULL);
-    ef_say(&e, CANCELED(FIRST, ",\"cancel_reason\":\"rpc error: permission denied\""));
-    CHECK_CONTAINS(ef_heard(&e), "ended 5: ");
-    ef_close(&e);
-}
-
-TEST(a_stream_whose_token_is_refused_gets_another) {
-    static const char *const answers[] = {"{@H,\"token\":\"t1\"}", "{@H,\"token\":\"t2\"}", NULL};
-    etcd_case e;
-    begin_signed(&e, answers);
-    REQUIRE(e.stream != NULL);
-    e.on_event = watch_again;
-    fw_reply(e.stream, 0, 401, "{\"code\":16,\"message\":\"etcdserver: invalid auth token\"}");
-    fw_advance(e.u, 10 * DS_MS);
-    CHECK_CONTAINS(ef_heard(&e), "ended 1: ");
-    CHECK_EQ_TEXT(fw_header_of(e.stream, "Authorization"), "t2");
-    ef_close(&e);
-}
-
-TEST(when_signing_in_fails_the_watch_ends) {
-    static const char *const refused[] = {"!{\"code\":3,\"message\":\"authentication failed\"}", NULL};
-    static const char *const silent[] = {NULL};
-    etcd_case e;
-    begin_signed(&e, refused);
-    CHECK_CONTAINS(ef_heard(&e), "ended 5: ");
-    CHECK_NULL(e.stream);
-    ef_close(&e);
-    begin_signed(&e, silent);
-    fw_advance(e.u, 7 * DS_SECOND);
-    CHECK_CONTAINS(ef_heard(&e), "ended 1: ");
-    CHECK_NULL(e.stream);
-    ef_close(&e);
-}
-
-TEST(without_a_token_file_the_watch_ends) {
-    static const dsync_options options = {.max_value = 65536, .auth_token_file = "/nowhere/at/all"};
-    etcd_case e;
-    ef_open(&e, &options);
-    REQUIRE(ef_watch(&e, "p/k"));
-    CHECK_CONTAINS(ef_heard(&e), "ended 5: cannot open secret file");
     ef_close(&e);
 }

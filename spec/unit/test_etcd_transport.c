@@ -1,11 +1,9 @@
-/* The etcd backend alone: revisions, clusters, repetitions, signing in, and what it is made from. */
+/* test_etcd_transport.c: the etcd backend alone: revisions, clusters, repetitions, and what it is made from. */
 #include "test.h"
 
 #include "etcd_fixture.h"
 
 #define AT(revision) "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"" revision "\"}}"
-#define TOKEN(token) "{@H,\"token\":\"" token "\"}"
-#define EXPIRED "!401 {\"code\":16,\"message\":\"etcdserver: invalid auth token\"}"
 
 /* ---- revisions and clusters ------------------------------------------------------------------------------------------- */
 
@@ -214,142 +212,10 @@ TEST(requests_ask_for_a_leader) {
     ef_close(&e);
 }
 
-/* ---- signing in -------------------------------------------------------------------------------------------------------- */
+/* ---- what it is made from ---------------------------------------------------------------------------------------------- */
 
 static const dsync_options with_user = {
     .prefix = "p", .id = "node", .max_value = 65536, .auth_user = "ann", .auth_password = "swordfish"};
-
-TEST(signs_in_before_the_first_request) {
-    static const char *const answers[] = {TOKEN("t1"), "{@H}", NULL};
-    etcd_case e;
-    ef_open(&e, &with_user);
-    ef_ask(&e, ef_do_get, answers);
-    CHECK_EQ_INT(e.reply.outcome, DS_OK);
-    CHECK_EQ_UINT(e.asked, 2);
-    ef_ask_one(&e, ef_do_get, "{@H}");
-    CHECK_EQ_UINT(e.asked, 1);
-    ef_close(&e);
-}
-
-TEST(a_token_that_has_expired_is_renewed_once) {
-    static const char *const once[] = {TOKEN("t1"), EXPIRED, TOKEN("t2"), "{@H}", NULL};
-    static const char *const ever[] = {EXPIRED, TOKEN("t3"), EXPIRED, TOKEN("t4"), EXPIRED, TOKEN("t5"), EXPIRED, NULL};
-    etcd_case e;
-    ef_open(&e, &with_user);
-    ef_ask(&e, ef_do_get, once);
-    CHECK_EQ_INT(e.reply.outcome, DS_OK);
-    CHECK(!e.reply.resent); /* the first was not executed */
-    CHECK_EQ_UINT(e.asked, 4);
-    ef_ask(&e, ef_do_get, ever);
-    CHECK_EQ_INT(e.reply.outcome, DS_NOT_EXECUTED);
-    CHECK_EQ_UINT(e.asked, 3);
-    CHECK_LACKS(e.message, "t3");
-    CHECK_LACKS(e.message, "swordfish");
-    ef_close(&e);
-}
-
-TEST(how_signing_in_fails) {
-    static const struct {
-        const char *answer;
-        ds_class outcome;
-        dsync_code code;
-    } rows[] = {
-        {TOKEN(""), DS_REFUSED, DSYNC_PROTOCOL},
-        {TOKEN("with space"), DS_REFUSED, DSYNC_PROTOCOL},
-        {"{@H,\"token\":7}", DS_REFUSED, DSYNC_PROTOCOL},
-        {"!400 {\"code\":3,\"message\":\"etcdserver: authentication failed, invalid user ID or password\"}", DS_REFUSED,
-         DSYNC_DENIED},
-        {"!broken", DS_NOT_EXECUTED, 0}, /* whatever became of it: the request itself was not sent */
-        {"!unsent", DS_NOT_EXECUTED, 0},
-        {"!silent", DS_NOT_EXECUTED, 0},
-        {"!500 ", DS_NOT_EXECUTED, 0},
-        {"!unfit", DS_REFUSED, DSYNC_CONFIG},
-    };
-    for (size_t i = 0; i < DS_COUNT(rows); i++) {
-        etcd_case e;
-        test_case("%s", rows[i].answer);
-        ef_open(&e, &with_user);
-        ef_ask_one(&e, ef_do_leave, rows[i].answer);
-        CHECK_EQ_INT(e.reply.outcome, rows[i].outcome);
-        CHECK_EQ_INT(e.reply.code, rows[i].code);
-        CHECK_EQ_UINT(e.asked, 1);
-        CHECK_LACKS(e.message, "swordfish");
-        ef_close(&e);
-    }
-}
-
-TEST(a_server_without_authentication_needs_none) {
-    static const char *const answers[] = {"!412 {\"code\":9,\"message\":\"etcdserver: authentication is not enabled\"}",
-                                          "{@H}", NULL};
-    etcd_case e;
-    ef_open(&e, &with_user);
-    ef_ask(&e, ef_do_get, answers);
-    CHECK_EQ_INT(e.reply.outcome, DS_OK);
-    ef_ask_one(&e, ef_do_get, "{@H}");
-    CHECK_EQ_UINT(e.asked, 1);
-    ef_close(&e);
-}
-
-static unsigned both_done;
-
-static void one_done(ds_call *call, const ds_reply *reply) {
-    (void)call;
-    both_done += reply->outcome == DS_OK;
-}
-
-static void count_sign_ins(fw_request *request, void *argument) {
-    unsigned *count = argument;
-    bool signs_in = strstr(request->target, "authenticate") != NULL;
-    *count += signs_in;
-    fw_reply(request, DS_MS, 200,
-             signs_in ? "{\"header\":{\"cluster_id\":\"7\"},\"token\":\"t\"}" : "{\"header\":{\"cluster_id\":\"7\"}}");
-}
-
-TEST(all_who_need_a_token_wait_for_one) {
-    etcd_case e;
-    unsigned sign_ins = 0;
-    ef_open(&e, &with_user);
-    fw_serve(e.u, &(fw_server){.on_request = count_sign_ins, .argument = &sign_ins});
-    ds_call calls[3] = {{.done = one_done, .timeout_ns = DS_SECOND},
-                        {.done = one_done, .timeout_ns = DS_SECOND},
-                        {.done = one_done, .timeout_ns = DS_SECOND}};
-    both_done = 0;
-    for (size_t i = 0; i < DS_COUNT(calls); i++) {
-        e.backend->ops->get(e.backend, &calls[i], "p/data/k");
-    }
-    e.backend->ops->cancel(e.backend, &calls[1]);
-    fw_advance(e.u, DS_SECOND);
-    CHECK_EQ_UINT(both_done, 2);
-    CHECK_EQ_UINT(sign_ins, 1);
-    ef_close(&e);
-}
-
-TEST(a_token_of_the_users_own_is_not_renewed) {
-    static const dsync_options options = {.prefix = "p", .id = "node", .max_value = 65536, .auth_token = "sesame"};
-    etcd_case e;
-    ef_open(&e, &options);
-    ef_ask_one(&e, ef_do_get, EXPIRED);
-    CHECK_EQ_INT(e.reply.outcome, DS_REFUSED);
-    CHECK_EQ_INT(e.reply.code, DSYNC_DENIED);
-    CHECK_EQ_UINT(e.asked, 1);
-    CHECK_CONTAINS(e.message, "not valid (any more)");
-    CHECK_LACKS(e.message, "sesame");
-    ef_close(&e);
-}
-
-TEST(a_file_without_a_token_is_told_to_each) {
-    static const dsync_options options = {
-        .prefix = "p", .id = "node", .max_value = 65536, .auth_token_file = "/nowhere/at/all"};
-    etcd_case e;
-    ef_open(&e, &options);
-    ef_ask(&e, ef_do_get, NULL);
-    CHECK_EQ_INT(e.reply.outcome, DS_REFUSED);
-    CHECK_EQ_INT(e.reply.code, DSYNC_CONFIG);
-    CHECK_EQ_UINT(e.asked, 0);
-    ef_close(&e);
-}
-
-/* ---- what it is made from ---------------------------------------------------------------------------------------------- */
 
 TEST(options_it_refuses) {
     static const dsync_setting odd[] = {{"etcd.transport", "carrier pigeon"}};
