@@ -1,35 +1,5 @@
 /* test_consul_withdraw.c: taking entries off a real agent in one go, so that none comes back. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "consul_rig.h"
-#include "test.h"
-
-static consul_server server;
-
-__attribute__((destructor)) static void stop_server(void) {
-    if (server.folder[0] != '\0') {
-        consul_stop(&server);
-    }
-}
-
-/* A rig with an open session and a lock-delay of nothing. */
-static bool open_session(rig *r, ds_lease *lease) {
-    static const dsync_setting settings[] = {{"consul.lock_delay", "0"}};
-    dsync_options options = {.prefix = "dsync", .id = "tester", .settings = settings, .setting_count = 1};
-    if ((server.pid <= 0 && !consul_start(&server)) || !consul_rig_open(r, &server, &options)) {
-        return false;
-    }
-    rig_lease_init(lease, "dsync", 10000);
-    return rig_lease(r, lease)->outcome == DS_OK;
-}
-
-static void close_session(rig *r, ds_lease *lease) {
-    rig_revoke(r, lease);
-    r->backend->ops->forget(r->backend, lease);
-    rig_close(r);
-}
+#include "consul_session.h"
 
 TEST(withdraw_removes_entries_and_keeps_late_copies_out) {
     rig r;
