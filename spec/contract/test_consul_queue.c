@@ -177,6 +177,7 @@ TEST(a_plain_put_over_the_lock_changes_nothing_and_its_deletion_is_a_loss) {
     CHECK_EQ_INT(reply->place, DS_PLACE_HELD);
     CHECK_EQ_INT(reply->token, entry.token);
     CHECK(consul_delete(&server, "dsync/lock/put/.lock"));
+    CHECK_EQ_INT(rig_check(&r, &entry)->place, DS_PLACE_WAITING); /* it hears first that it does not hold any more */
     CHECK_EQ_INT(rig_check(&r, &entry)->place, DS_PLACE_GONE);
     CHECK_EQ_INT(consul_count(&server, "dsync/lock/put"), 0);
     close_session(&r, &lease);
