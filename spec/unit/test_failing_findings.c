@@ -131,13 +131,13 @@ TEST(a_database_is_not_taken_for_moved_because_it_cannot_be_looked_at) {
     CHECK(loc_path_moved(&store));
 }
 
-/* From the nth on, SQLite gets no memory; 0: it does. */
-static uint64_t sqlite_asked, sqlite_fails_at;
+/* From the nth on, SQLite gets no memory; 0: it does. Any thread may ask. */
+static _Atomic uint64_t sqlite_asked, sqlite_fails_at;
 static sqlite3_mem_methods sqlite_own;
 
 static bool sqlite_may(void) {
-    sqlite_asked++;
-    return sqlite_fails_at == 0 || sqlite_asked < sqlite_fails_at;
+    uint64_t nth = ++sqlite_asked, fails_at = sqlite_fails_at;
+    return fails_at == 0 || nth < fails_at;
 }
 
 static void *sqlite_get(int size) {

@@ -161,7 +161,7 @@ static outcome fetch(const char *origin, const files *with) {
     char ca[64];
     char cert[64];
     char key[64];
-    ds_http_config config = {.connect_timeout_ms = 4000,
+    ds_http_config config = {.connect_timeout_ms = 30000,
                              .tls_ca = in_folder(with->ca, ca, sizeof(ca)),
                              .tls_cert = in_folder(with->cert, cert, sizeof(cert)),
                              .tls_key = in_folder(with->key, key, sizeof(key)),
@@ -173,14 +173,14 @@ static outcome fetch(const char *origin, const files *with) {
     (void)snprintf(copy, sizeof(copy), "%s", origin);
     ds_endpoint endpoint = {.origin = copy};
     ds_http_request request = {
-        .endpoint = &endpoint, .method = "GET", .target = "/", .reply_max = 100000, .timeout_ns = 15 * DS_SECOND};
+        .endpoint = &endpoint, .method = "GET", .target = "/", .reply_max = 100000, .timeout_ns = 45 * DS_SECOND};
     ds_loop *loop = ds_loop_new(&config, &error);
     if (loop == NULL) {
         abort();
     }
     ds_loop_lock(loop);
     if (ds_loop_world(loop)->ops->http_start(ds_loop_world(loop), &request, &self.sink) == NULL ||
-        !ds_loop_wait(loop, &self.done, ds_clock_ns() + 10 * DS_SECOND)) {
+        !ds_loop_wait(loop, &self.done, ds_clock_ns() + 60 * DS_SECOND)) {
         abort();
     }
     ds_loop_unlock(loop);
