@@ -82,8 +82,10 @@ struct loc_store {
     ds_list buckets[LOC_BUCKETS]; /* loc_watch by mark */
     ds_list observing;            /* loc_watch: those of subtrees and of keys that are nobody's here */
     size_t watch_count, foreign_count;
-    int64_t dead[LOC_DEAD_MAX]; /* processes whose sessions are to be ended */
-    size_t dead_count, reaped;  /* reaped: in this transaction */
+    int64_t dead[LOC_DEAD_MAX];  /* processes whose sessions are to be ended */
+    size_t dead_count, reaped;   /* reaped: in this transaction */
+    int64_t ended[LOC_DEAD_MAX]; /* in this transaction: their files go when it is committed */
+    size_t ended_count;
     loc_peer peers[LOC_PEERS_MAX];
     size_t peer_count;
     loc_bell *bell; /* NULL: none was needed yet */

@@ -213,6 +213,26 @@ bool loc_files_sweep(loc_store *store) {
     return each_file(store, is_dead_file) && each_file(store, remove_file);
 }
 
+/* Of a process that ended before its row was there, or whose row was removed by one that ended before its files were. */
+static bool remove_orphan(loc_store *store, const char *name, int64_t client) {
+    pid_t pid;
+    if (strstr(name, ".alive") == NULL || is_self(store, client) || ask(store, client, &pid) != LIFE_DEAD) {
+        return true;
+    }
+    sqlite3_stmt *sql = loc_sql_use(store, LOC_CLIENT);
+    (void)sqlite3_bind_int64(sql, 1, client);
+    bool known = loc_sql_row(store, sql);
+    loc_sql_over(sql);
+    if (!known && store->failure == SQLITE_OK) {
+        loc_files_remove(store, client);
+    }
+    return true;
+}
+
+void loc_files_tidy(loc_store *store) {
+    (void)each_file(store, remove_orphan);
+}
+
 /* ---- those that are waited for --------------------------------------------------------------------------------------------------- */
 
 static int open_pidfd(const loc_store *store, int64_t client, pid_t pid) {

@@ -34,6 +34,7 @@ bool loc_alive_make(loc_store *store); /* this process's file, locked; false: st
 void loc_alive_remove(loc_store *store);
 void loc_files_remove(const loc_store *store, int64_t client);
 bool loc_files_sweep(loc_store *store);             /* those of no living process; false: one lives */
+void loc_files_tidy(loc_store *store);              /* those of no row; with the gate, outside of a transaction */
 bool loc_is_dead(loc_store *store, int64_t client); /* for certain; in any transaction */
 bool loc_any_dead(loc_store *store);                /* looks at all processes and marks the dead; in any transaction */
 void loc_mark_dead(loc_store *store, int64_t client);  /* the next writing transaction ends it */

@@ -155,7 +155,10 @@ void loc_client_end(loc_store *store, int64_t client) {
     if (store->meta.observers > 0) {
         loc_count_observers(store);
     }
-    loc_files_remove(store, client);
+    /* A row without a file would say nothing of whether its process lives. More than that keep their files for a while. */
+    if (store->ended_count < LOC_DEAD_MAX) {
+        store->ended[store->ended_count++] = client;
+    }
 }
 
 void loc_expire(loc_store *store) {

@@ -48,6 +48,7 @@ static const char *const texts[LOC_SQL_COUNT] = {
     [LOC_LIST_QUEUE] = "SELECT path, token, session, nonce, value FROM entries WHERE path=?1 ORDER BY token LIMIT ?2",
     [LOC_LIST_TREE] = "SELECT path, token, session, nonce, value FROM entries WHERE path>?1 AND path<?2"
                       " ORDER BY path, token",
+    [LOC_CLIENT] = "SELECT id FROM clients WHERE id=?1",
     [LOC_CLIENTS] = "SELECT id FROM clients",
     [LOC_CLIENT_ADD] = "INSERT OR REPLACE INTO clients(id, identity) VALUES(?1, ?2)",
     [LOC_CLIENT_DROP] = "DELETE FROM clients WHERE id=?1",

@@ -39,6 +39,7 @@ typedef enum loc_sql {
     LOC_DATA_DROP,
     LOC_LIST_QUEUE,
     LOC_LIST_TREE,
+    LOC_CLIENT,
     LOC_CLIENTS,
     LOC_CLIENT_ADD,
     LOC_CLIENT_DROP,

@@ -160,7 +160,11 @@ static bool register_self(loc_store *store) {
     if (loc_any_dead(store)) {
         loc_reap(store);
     }
-    return loc_tx_end(store);
+    if (!loc_tx_end(store)) {
+        return false;
+    }
+    loc_files_tidy(store);
+    return true;
 }
 
 /* A log that one failed to see would be taken for lost, and everybody's sessions with it. */

@@ -38,6 +38,7 @@ static bool start(loc_store *store, bool write) {
     store->changed = false;
     store->wake_count = 0;
     store->reaped = 0;
+    store->ended_count = 0;
     store->writing = write;
     store->now_ns = ds_now(store->world);
     if (loc_sql_run(store, loc_sql_use(store, write ? LOC_BEGIN_WRITE : LOC_BEGIN))) {
@@ -91,10 +92,16 @@ bool loc_tx_end(loc_store *store) {
     }
     (void)loc_sql_run(store, loc_sql_use(store, LOC_COMMIT));
     take_back(store);
-    if (store->failure == SQLITE_OK && store->reaped > 0) {
+    if (store->failure != SQLITE_OK) {
+        return false;
+    }
+    if (store->reaped > 0) {
         store->dead_count = 0;
     }
-    return store->failure == SQLITE_OK;
+    for (; store->ended_count > 0; store->ended_count--) {
+        loc_files_remove(store, store->ended[store->ended_count - 1]);
+    }
+    return true;
 }
 
 void loc_tell(loc_store *store) {
