@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -243,6 +244,16 @@ double rig_allow_ms(double limit_ms, double late_ms) {
 
 const char *rig_file(const rig *r) {
     return r->url + strlen("local:");
+}
+
+pid_t rig_writer(const rig *r) {
+    char path[600];
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    (void)snprintf(path, sizeof(path), "%s-clients/gate", rig_file(r));
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    bool known = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    (void)close(fd);
+    return known ? lock.l_pid : 0;
 }
 
 rig *rig_new(const char *name) {

@@ -52,6 +52,7 @@ uint64_t rig_random(void);
 rig *rig_new(const char *name);
 void rig_free(rig *r);
 const char *rig_file(const rig *r); /* of the database */
+pid_t rig_writer(const rig *r);     /* whose transaction is under way, 0: nobody's */
 void rig_start(rig *r, int worker);
 void rig_stop(rig *r, int workers); /* all end by themselves */
 /* From the one call to the other: how late a process was woken at worst that does nothing but sleep. */

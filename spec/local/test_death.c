@@ -89,8 +89,8 @@ static void kill_holders(int kills, bool is_long) {
     rig_free(r);
 }
 
-/* Stops somebody who holds and works; -1: nobody does. One whose work was just over may be in the middle of a change, and then
- * everybody waits for it, as docs/local.md says: it goes on, and another is looked for. */
+/* Stops somebody who holds and works; -1: nobody does. One that stands in the middle of a change (its work was just over,
+ * or it renews) would make everybody wait, as docs/local.md says: it goes on, and another is looked for. */
 static int stop_holder(rig *r, int workers, int64_t *at) {
     for (int n = 0; n < 100; n++) {
         int victim = find_holder(r, workers), status = 0;
@@ -100,7 +100,7 @@ static int stop_holder(rig *r, int workers, int64_t *at) {
         pid_t pid = r->slots[victim].pid;
         *at = rig_now();
         if (kill(pid, SIGSTOP) == 0 && waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) &&
-            atomic_load(&r->slots[victim].holds)) {
+            atomic_load(&r->slots[victim].holds) && rig_writer(r) != pid) {
             return victim;
         }
         (void)kill(pid, SIGCONT);

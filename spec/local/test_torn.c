@@ -3,7 +3,6 @@
  * to read the log anew. DSYNC_LONG=1: 1000 kills. */
 #include "rig.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <string.h>
@@ -54,17 +53,6 @@ static int64_t highest(const rig *r) {
 
 #define WORKERS 3
 
-/* Whose transaction is under way, 0: nobody's. */
-static pid_t writer(const rig *r) {
-    char path[600];
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
-    (void)snprintf(path, sizeof(path), "%s-clients/gate", rig_file(r));
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    bool known = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-    (void)close(fd);
-    return known ? lock.l_pid : 0;
-}
-
 /* Stops processes at random until one of them stands inside a transaction. -1: never. */
 static int stop_inside(const rig *r) {
     for (int i = 0; i < 100000; i++) {
@@ -73,7 +61,7 @@ static int stop_inside(const rig *r) {
         int status = 0;
         rig_sleep((int64_t)(rig_random() % 1000) * 1000);
         (void)kill(pid, SIGSTOP);
-        if (waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) && writer(r) == pid) {
+        if (waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) && rig_writer(r) == pid) {
             return victim;
         }
         (void)kill(pid, SIGCONT);
