@@ -196,7 +196,7 @@ $(call build,build/mutants,-O2 -include spec/mutants/mutant.h,,,build/mutants/cs
 
 # ---- tests ------------------------------------------------------------------------------------------------------------
 
-test-programs: $(unit_build) $(contract_build) $(local_build) $(host_build) build/sim/ask
+test-programs: $(unit_build) $(contract_build) $(local_build) $(host_build) build/sim/ask build/sim/sim build/sim/judge build/proxy/campaign
 
 # C programs with Lua inside: several states in several threads, forks, unloading.
 host: $(host_build)
