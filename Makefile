@@ -334,7 +334,7 @@ CLANG ?= clang
 fuzz_flags = -std=c11 -D_GNU_SOURCE -DDS_TEST_ALLOC -g -O1 -fno-omit-frame-pointer -MMD -MP -Wall -Wextra \
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined $(dependency_flags)
 fuzz_targets := $(patsubst fuzz/target_%.c,%,$(sort $(wildcard fuzz/target_*.c)))
-fuzz_helpers := fuzz/fuzz.c $(filter spec/unit/fake_%.c spec/unit/scripted_backend.c spec/unit/scripted_watch.c spec/unit/core_%.c,$(unit_helpers))
+fuzz_helpers := fuzz/fuzz.c fuzz/etcd_player.c $(filter spec/unit/fake_%.c spec/unit/scripted_backend.c spec/unit/scripted_watch.c spec/unit/core_%.c,$(unit_helpers))
 fuzz_objects := $(patsubst %.c,build/fuzz/%.o,$(library_sources) $(fuzz_helpers))
 
 build/fuzz/%.o: %.c
