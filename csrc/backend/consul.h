@@ -72,7 +72,6 @@ typedef struct ds_consul_place {
     char nonce[17];
     char *path;
     ds_consul_standing standing;
-    bool doubt;   /* a request to take the lock for it may still be on its way */
     void *watch;  /* on it, when there is one */
     char **ahead; /* keys of older entries, in the order of their age */
     size_t ahead_count;
@@ -136,6 +135,7 @@ struct ds_consul_call {
     void (*deferred)(ds_consul_call *call, const ds_consul_answer *answer);
     ds_consul_kind deferred_kind;
     void (*left)(ds_consul_call *call, ds_place place); /* leave: the entry is off the server */
+    ds_place end;                                       /* leave: DONE, or GONE if it was not there */
     /* While the lock is looked at: what then, and which entry's it should be (one of the call's nonces). */
     void (*again)(ds_consul_call *call);
     void (*not_held)(ds_consul_call *call);
@@ -143,7 +143,6 @@ struct ds_consul_call {
     ds_write_kind write_kind;
     bool resent;
     bool changed; /* a transaction of this call has changed something */
-    bool doubted; /* an earlier request to take the lock may still be on its way */
     ds_task task; /* for failures found before anything was sent */
     ds_class late;
     dsync_error error;
@@ -204,6 +203,7 @@ bool ds_consul_is_session_id(const char *id); /* ids go into URLs */
 
 /* ---- keys (consul_keys.c) --------------------------------------------------------------------------------------- */
 
+bool ds_consul_ends_native(const char *key); /* no other key begins with one that does */
 void ds_consul_key_native(const ds_consul *consul, ds_buf *out, const char *path);
 void ds_consul_key_waiting(const ds_consul *consul, ds_buf *out, const char *path);
 void ds_consul_key_queue(const ds_consul *consul, ds_buf *out, const char *path); /* ends with a slash */

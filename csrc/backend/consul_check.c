@@ -98,7 +98,6 @@ static const char *still_ahead(ds_consul_place *place, const ds_consul_answer *a
 
 static void not_taken(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    ds_consul_settle_take(call, answer);
     if (answer->delayed != 0) {
         ds_consul_finish_delayed(call, DS_PLACE_DELAYED);
         return;
@@ -158,7 +157,7 @@ static void take(ds_consul_call *call) {
     }
     ds_consul_get(txn, call->waiting.data);
     ds_consul_add_take(call, txn);
-    ds_consul_send_take(call, on_taken);
+    ds_consul_step(call, DS_CONSUL_TXN, on_taken);
 }
 
 /* ---- look: where does it stand? --------------------------------------------------------------------------------------- */

@@ -46,7 +46,7 @@ static bool is_ours(const ds_consul *consul, const char *path) {
     return slash != NULL && strchr(slash + 1, '/') == NULL;
 }
 
-static bool ends_native(const char *path) {
+bool ds_consul_ends_native(const char *path) {
     size_t size = strlen(path), end = strlen(NATIVE_END);
     return size > end && strcmp(path + size - end, NATIVE_END) == 0;
 }
@@ -55,7 +55,7 @@ static bool ends_native(const char *path) {
 static void add_base(const ds_consul *consul, ds_buf *out, const char *any_path) {
     const char *path = ds_consul_bare(any_path);
     size_t size = strlen(path);
-    bool beside = ends_native(path) && !is_ours(consul, path);
+    bool beside = ds_consul_ends_native(path) && !is_ours(consul, path);
     ds_buf_clear(out);
     ds_buf_add(out, path, beside ? size - strlen(NATIVE_END) : size);
 }
@@ -133,7 +133,7 @@ bool ds_consul_is_entry(const char *key) {
 size_t ds_consul_room(const ds_consul *consul, const char *key) {
     size_t size = entry_base(key);
     if (size == 0) {
-        size = ends_native(key) ? strlen(key) - strlen(NATIVE_END) : strlen(key);
+        size = ds_consul_ends_native(key) ? strlen(key) - strlen(NATIVE_END) : strlen(key);
     }
     size_t room = size;
     const char *rest = behind_space(consul, key);

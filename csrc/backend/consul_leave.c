@@ -1,9 +1,10 @@
 /* consul_leave.c: taking one entry off the server.
  *
  * One that holds the lock gives it back in the same transaction. One that waits must not touch the lock, because this very
- * session may hold it for another entry; and must not go alone if a request to take the lock for it may have been carried
- * out unknown to us, or the lock would stay with the session for good. In doubt the server is asked, and the transaction
- * that follows has what was seen as its condition.
+ * session may hold it for another entry; but a request to take the lock for it may have been carried out unknown to us (its
+ * answer was lost, or a copy of it came late), and then the lock would stay with the session for good. So the transaction that
+ * takes the entry away shows whose the lock is: none can be taken for it after that. If the session has it and no other
+ * entry, it is given back. Where nothing is known of the entry, the server is asked first.
  */
 #include "consul_queue.h"
 
@@ -16,22 +17,28 @@ static void look(ds_consul_call *call, bool native);
 /* ---- the ends ---------------------------------------------------------------------------------------------------- */
 
 /* One is off the server. */
-static void left(ds_consul_call *call, ds_place place) {
+static void left(ds_consul_call *call) {
     ds_consul_place_forget(call->consul, call->nonce);
     call->failed = NULL;
-    call->left(call, place);
+    call->left(call, call->end);
 }
 
 static void on_tidied(ds_consul_call *call, const ds_consul_answer *answer) {
     (void)answer;
-    left(call, DS_PLACE_DONE);
+    left(call);
 }
 
 /* It is gone all the same; the mark goes when somebody next finds it useless. */
 static bool on_not_tidied(ds_consul_call *call, const ds_consul_result *result) {
     (void)result;
-    left(call, DS_PLACE_DONE);
+    left(call);
     return true;
+}
+
+/* Shows what is left of the queue, for tidying up. */
+static void add_rest(const ds_consul_call *call, ds_consul_txn *txn) {
+    ds_consul_tree(txn, call->waiting.data);
+    ds_consul_tree(txn, call->queue.data);
 }
 
 /* The queue without the entry: if it is empty, nobody waits. */
@@ -43,7 +50,7 @@ static void tidy_up(ds_consul_call *call, const ds_consul_answer *answer) {
         others = others || (strncmp(key, call->queue.data, call->queue.size) == 0 && strcmp(key, call->own.data) != 0);
     }
     if (waiting == NULL || others) {
-        left(call, DS_PLACE_DONE);
+        left(call);
         return;
     }
     ds_consul_delete_if(ds_consul_txn_of(call), call->waiting.data, waiting->modified);
@@ -59,7 +66,7 @@ static void on_lock_given_back(ds_consul_call *call, const ds_consul_answer *ans
     if (answer->failed != 0) {
         look_for_lock(call);
     } else {
-        left(call, DS_PLACE_GONE);
+        tidy_up(call, answer);
     }
 }
 
@@ -70,33 +77,29 @@ static bool is_left_behind(const ds_consul_call *call, const ds_consul_pair *nat
     return held && place->since == native->modified;
 }
 
-/* The lock stays with the session's other entries, of which none may go without looking at it. */
-static void doubt_others(const ds_consul_call *call, const ds_consul_answer *answer) {
+/* Then the lock stays with them; which of them has it, they find out. */
+static bool session_has_others(const ds_consul_call *call, const ds_consul_answer *answer) {
     for (size_t i = 0; i < answer->count; i++) {
-        const char *key = answer->pairs[i].key;
-        bool queued = strncmp(key, call->queue.data, call->queue.size) == 0;
-        ds_consul_place *place = queued ? ds_consul_place_find(call->consul, key + call->queue.size) : NULL;
-        if (place != NULL) {
-            place->doubt = true;
+        const ds_consul_pair *pair = &answer->pairs[i];
+        if (strncmp(pair->key, call->queue.data, call->queue.size) == 0 && strcmp(pair->key, call->own.data) != 0 &&
+            strcmp(pair->session, call->id) == 0) {
+            return true;
         }
     }
+    return false;
 }
 
 static void on_lock_seen(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     bool ours = native != NULL && strcmp(native->session, call->id) == 0;
-    if (!ours) {
-        left(call, DS_PLACE_GONE);
-        return;
-    }
-    if (!is_left_behind(call, native) && ds_consul_oldest(answer, call->queue.data, call->id) != NULL) {
-        doubt_others(call, answer);
-        left(call, DS_PLACE_GONE);
+    if (!ours || (!is_left_behind(call, native) && session_has_others(call, answer))) {
+        left(call);
         return;
     }
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_index(txn, call->native.data, native->modified);
     ds_consul_delete(txn, call->native.data);
+    add_rest(call, txn);
     ds_consul_step(call, DS_CONSUL_TXN, on_lock_given_back);
 }
 
@@ -111,16 +114,25 @@ static void look_for_lock(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_READ, on_lock_seen);
 }
 
+/* The entry itself was not there. */
+static void find_gone(ds_consul_call *call) {
+    call->end = DS_PLACE_GONE;
+    look_for_lock(call);
+}
+
 void ds_consul_finish_gone(ds_consul_call *call) {
     call->left = ds_consul_finish_place;
-    look_for_lock(call);
+    find_gone(call);
 }
 
 /* ---- as one that waits --------------------------------------------------------------------------------------------- */
 
 static void on_waiter_left(ds_consul_call *call, const ds_consul_answer *answer) {
+    const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
     if (answer->failed != 0) {
         look(call, true);
+    } else if (native != NULL && strcmp(native->session, call->id) == 0) {
+        on_lock_seen(call, answer); /* taken for this entry, if the session has no other one */
     } else {
         tidy_up(call, answer);
     }
@@ -128,14 +140,14 @@ static void on_waiter_left(ds_consul_call *call, const ds_consul_answer *answer)
 
 static void finish_waiter(ds_consul_call *call, ds_consul_txn *txn) {
     ds_consul_delete(txn, call->own.data);
-    ds_consul_tree(txn, call->waiting.data);
-    ds_consul_tree(txn, call->queue.data);
+    add_rest(call, txn);
     ds_consul_step(call, DS_CONSUL_TXN, on_waiter_left);
 }
 
 static void leave_as_waiter(ds_consul_call *call) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_session(txn, call->own.data, call->id);
+    ds_consul_tree(txn, call->native.data);
     finish_waiter(call, txn);
 }
 
@@ -159,7 +171,7 @@ static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer)
     if (answer->failed == 0) {
         tidy_up(call, answer);
     } else if (ds_consul_failed(answer, 0)) {
-        look_for_lock(call);
+        find_gone(call);
     } else {
         look(call, true);
     }
@@ -176,8 +188,7 @@ static void leave_as_holder(ds_consul_call *call, int64_t modified) {
     }
     ds_consul_delete(txn, call->native.data);
     ds_consul_delete(txn, call->own.data);
-    ds_consul_tree(txn, call->waiting.data);
-    ds_consul_tree(txn, call->queue.data);
+    add_rest(call, txn);
     ds_consul_step(call, DS_CONSUL_TXN, on_holder_left);
 }
 
@@ -193,9 +204,10 @@ static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
     bool ours = native != NULL && strcmp(native->session, call->id) == 0;
     const ds_consul_pair *holder = ours ? ds_consul_holder(call, answer, native) : NULL;
     if (own == NULL && ours) {
-        look_for_lock(call);
+        find_gone(call);
     } else if (own == NULL) {
-        left(call, DS_PLACE_GONE);
+        call->end = DS_PLACE_GONE;
+        left(call);
     } else if (ours && holder == own) {
         leave_as_holder(call, native->modified);
     } else {
@@ -219,10 +231,11 @@ static void look(ds_consul_call *call, bool native) {
 void ds_consul_leave_with(ds_consul_call *call, void (*then)(ds_consul_call *call, ds_place place)) {
     const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     call->left = then;
+    call->end = DS_PLACE_DONE;
     if (place != NULL && place->standing == DS_CONSUL_OWNER) {
         leave_as_holder(call, 0);
-    } else if (place != NULL && place->standing == DS_CONSUL_BEHIND && !place->doubt) {
-        leave_as_waiter(call);
+    } else if (place != NULL && place->standing == DS_CONSUL_BEHIND && ds_consul_ends_native(call->native.data)) {
+        leave_as_waiter(call); /* what begins with another key than that may be much */
     } else {
         look(call, true);
     }

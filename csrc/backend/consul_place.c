@@ -68,7 +68,6 @@ void ds_consul_place_owns(ds_consul_place *place, const ds_consul_pair *native) 
     place->lock_created = native->created;
     place->standing = DS_CONSUL_OWNER;
     place->delayed_ns = 0;
-    place->doubt = false;
     ds_consul_watch_owner(place);
 }
 

@@ -129,30 +129,11 @@ static void slow(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_TXN, on_queued);
 }
 
-/* ---- requests that take the lock -------------------------------------------------------------------------------------- */
-
-void ds_consul_send_take(ds_consul_call *call, void (*next)(ds_consul_call *call, const ds_consul_answer *answer)) {
-    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    if (place != NULL) {
-        call->doubted = place->doubt;
-        place->doubt = true;
-    }
-    ds_consul_step(call, DS_CONSUL_TXN, next);
-}
-
-void ds_consul_settle_take(ds_consul_call *call, const ds_consul_answer *answer) {
-    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    if (place != NULL && answer->failed != 0) {
-        place->doubt = call->doubted || call->resent;
-    }
-}
-
 /* ---- a try: all or nothing --------------------------------------------------------------------------------------------- */
 
 static void look_who(ds_consul_call *call, bool native);
 
 static void on_tried_again(ds_consul_call *call, const ds_consul_answer *answer) {
-    ds_consul_settle_take(call, answer);
     note_own(call, ds_consul_failed(answer, OWN_OP));
     if (answer->delayed != 0) {
         ds_consul_finish_delayed(call, DS_PLACE_BUSY);
@@ -182,7 +163,7 @@ static void try_again(ds_consul_call *call, const ds_consul_pair *waiting, const
     ds_consul_if_absent(txn, call->own.data);
     ds_consul_add_take(call, txn);
     ds_consul_add_entry(call, txn);
-    ds_consul_send_take(call, on_tried_again);
+    ds_consul_step(call, DS_CONSUL_TXN, on_tried_again);
 }
 
 static void finish_busy(ds_consul_call *call, const ds_consul_pair *holder) {
@@ -239,7 +220,6 @@ static void look_who(ds_consul_call *call, bool native) {
 /* ---- enter -------------------------------------------------------------------------------------------------------------- */
 
 static void on_entered(ds_consul_call *call, const ds_consul_answer *answer) {
-    ds_consul_settle_take(call, answer);
     note_own(call, ds_consul_failed(answer, OWN_OP));
     if (answer->failed == 0) {
         if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
@@ -266,7 +246,7 @@ static void fast(ds_consul_call *call) {
     ds_consul_if_absent(txn, call->own.data);
     ds_consul_add_take(call, txn);
     ds_consul_add_entry(call, txn);
-    ds_consul_send_take(call, on_entered);
+    ds_consul_step(call, DS_CONSUL_TXN, on_entered);
 }
 
 void ds_consul_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry, bool only_try) {

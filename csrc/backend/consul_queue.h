@@ -12,10 +12,6 @@ int64_t ds_consul_epoch_index(const ds_lease *lease);
 void ds_consul_add_take(ds_consul_call *call, ds_consul_txn *txn);
 /* The call's entry with the call's value. */
 void ds_consul_add_entry(ds_consul_call *call, ds_consul_txn *txn);
-/* Sends a transaction that takes the lock for the call's entry; its answer is settled first of all. Until then the entry may
- * hold, even behind older ones. */
-void ds_consul_send_take(ds_consul_call *call, void (*next)(ds_consul_call *call, const ds_consul_answer *answer));
-void ds_consul_settle_take(ds_consul_call *call, const ds_consul_answer *answer);
 /* Takes the token from what a transaction has just written. False: the call is over (an older state, or nonsense). */
 bool ds_consul_note_written(ds_consul_call *call, const ds_consul_pair *pair);
 /* Takes the call's entry off the server, then `then`. */

@@ -314,6 +314,32 @@ TEST(a_lock_that_goes_and_comes_back_under_the_same_session_is_lost) {
     close_session(&r, &lease);
 }
 
+/* A request to take it, answered long ago, that reaches the server once more. */
+TEST(a_lock_that_a_late_copy_took_for_an_entry_goes_with_it) {
+    rig r, s;
+    ds_lease lease, other;
+    ds_entry holder, waiter;
+    REQUIRE(open_session(&r, &lease) && open_session(&s, &other));
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ_INT(enter(&r, &lease, &holder, "dsync/lock/late"), DS_PLACE_HELD);
+        CHECK_EQ_INT(enter(&s, &other, &waiter, "dsync/lock/late"), DS_PLACE_WAITING);
+        CHECK_EQ_INT(rig_leave(&r, &holder)->place, DS_PLACE_DONE);
+        CHECK(make_anew(&other, "dsync/lock/late/.lock", false));
+        if (i == 0) {
+            CHECK_EQ_INT(rig_leave(&s, &waiter)->outcome, DS_OK);
+        } else {
+            const ds_entry *entries[] = {&waiter};
+            CHECK_EQ_INT(rig_withdraw(&s, &other, entries, 1, 2)->outcome, DS_OK);
+        }
+        CHECK(!consul_has(&server, "dsync/lock/late/.lock"));
+    }
+    CHECK_EQ_INT(enter(&r, &lease, &holder, "dsync/lock/late"), DS_PLACE_HELD);
+    CHECK_EQ_INT(rig_leave(&r, &holder)->place, DS_PLACE_DONE);
+    CHECK_EQ_INT(consul_count(&server, "dsync/lock/late"), 0);
+    close_session(&s, &other);
+    close_session(&r, &lease);
+}
+
 /* ---- the lock, made anew by another entry of the session --------------------------------------------------------------- */
 
 /* Whatever the one does that held before: the lock stays with the other. */

@@ -61,11 +61,6 @@ return {
     by = "consul",
   },
   {
-    name = "consul_left_to_nobody", rule = "an entry never goes alone if the lock may be its own",
-    breaks = "what a deleted entry held stays with the session", file = "backend/consul_leave.c",
-    after = "static void doubt_others(", from = "place->doubt = true;", to = "place->doubt = false;", by = "consul",
-  },
-  {
     name = "consul_exchange_orphan", rule = "an exchange that finds its entry deleted gives the lock back",
     breaks = "the lock stays with the session", file = "backend/consul_guard.c",
     after = { "static void on_fresh_sought(", "turn_to_old(call);" }, from = "ds_consul_finish_gone(call);",
@@ -94,5 +89,10 @@ return {
     name = "consul_renew_by_name", rule = "a renewal notices that a holder's entry is another one",
     breaks = "any entry of that name is taken for it", file = "backend/consul_renew.c",
     from = "ds_consul_place_is_other(place, own)", to = "false", by = "consul",
+  },
+  {
+    name = "consul_waiter_only", rule = "one that waits sees whose the lock is as it leaves",
+    breaks = "it looks at its own entry only", file = "backend/consul_leave.c",
+    after = "static void on_waiter_left(", from = "strcmp(native->session, call->id) == 0", to = "false", by = "consul",
   },
 }
