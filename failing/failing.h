@@ -50,6 +50,9 @@ void fl_exclude(const dsync_lock *one, const dsync_lock *other); /* never both *
 void fl_code(dsync_code code, const char *message);              /* a call said this */
 
 _Noreturn void fl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, of what a machine that was slow for a moment leads to as well: the point is run again. */
+#define FL_LATE 97 /* the status that such a process ends with */
+_Noreturn void fl_fail_late(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- a campaign ------------------------------------------------------------------------------------------------------ */
 

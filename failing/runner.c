@@ -4,7 +4,7 @@
  * A point is one run of a scenario in which the n-th thing fails, alone or with all that follow. With too little time for
  * all points, those that are run lie evenly spread.
  */
-#include "failing.h"
+#include "table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +24,7 @@
 #define WORKERS 4      /* at once, if FL_WORKERS does not say otherwise: most of the time is spent waiting */
 #define WORKERS_MAX 32
 #define GIVE_UP 3     /* failures of one scenario under one kind */
+#define RUNS 3        /* of a point, if the machine may have been too slow: as often in a row, and it is a failure */
 #define LEAST_MS 1200 /* of one scenario under one kind; with less time fewer of them are run, evenly spread */
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -36,17 +37,13 @@ int __lsan_do_recoverable_leak_check(void);
 /* Shared with the process that runs the points. */
 typedef struct progress {
     _Atomic uint64_t next;    /* the point to be run next */
+    _Atomic bool running;     /* the one before it is being run */
     _Atomic int64_t began_ms; /* the present one */
     _Atomic uint64_t total;   /* of things that can fail, counted without a failure */
     _Atomic uint64_t points, refused, unharmed;
     uint64_t codes[DSYNC_CODE_COUNT]; /* points in which a call said so */
     _Atomic int over;
 } progress;
-
-typedef struct row {
-    const char *kind;
-    uint64_t combinations, points, refused, unharmed, failures, all, codes[DSYNC_CODE_COUNT];
-} row;
 
 static const char *const place_names[FL_PLACES] = {"memory", "local", "etcd", "etcd with users", "etcd with TLS"};
 
@@ -65,8 +62,8 @@ static struct {
     const char *report, *commit, *only;
     int64_t seconds, began_ms;
     int workers;
-    queue *queue;       /* in shared memory */
-    row (*rows)[KINDS]; /* of each worker, in shared memory; those of the last one more are the sums */
+    queue *queue;          /* in shared memory */
+    fl_row (*rows)[KINDS]; /* of each worker, in shared memory; those of the last one more are the sums */
     uint64_t combinations, wanted, met, codes;
     progress *shared;
     char log[200];
@@ -113,11 +110,13 @@ static void run_point(const fl_kind *kind, const fl_scenario *scenario, uint64_t
     kind->arm(variant, nth, all_after);
     bool unharmed = scenario->run();
     (void)kind->disarm(&failed);
+    uint64_t codes = fl_seen();
+    fl_others_may_have_it();
     p->points++;
     p->refused += failed;
     p->unharmed += failed && unharmed;
     for (int code = 0; code < DSYNC_CODE_COUNT; code++) {
-        p->codes[code] += failed && (fl_seen() >> code & 1) != 0;
+        p->codes[code] += failed && (codes >> code & 1) != 0;
     }
 }
 
@@ -130,7 +129,7 @@ static void count_things(const fl_kind *kind, const fl_scenario *scenario) {
         fl_seen_reset();
         kind->arm(0, 0, false);
         if (!scenario->run()) {
-            fl_fail("it does not even work when nothing fails");
+            fl_fail_late("it does not even work when nothing fails");
         }
         run.shared->total = kind->disarm(&failed);
     }
@@ -138,7 +137,7 @@ static void count_things(const fl_kind *kind, const fl_scenario *scenario) {
 
 /* Nothing of the library has been used in the process that runs it. */
 static void in_a_process(const fl_kind *kind, const fl_scenario *scenario, uint64_t point, bool count) {
-    int status = 0;
+    int status = -1;
     pid_t pid = fork();
     if (pid == 0) {
         if (!count) {
@@ -148,11 +147,14 @@ static void in_a_process(const fl_kind *kind, const fl_scenario *scenario, uint6
             kind->arm(0, 0, false);
             (void)scenario->run();
             run.shared->total = kind->disarm(&failed);
+            fl_others_may_have_it();
         }
-        fl_others_may_have_it();
         _exit(LEAKED() ? 98 : 0);
     }
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
+    if (pid >= 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == FL_LATE) {
+        _exit(FL_LATE);
+    }
+    if (pid < 0 || status != 0) {
         fl_fail("the point's own process ended with status %d", status);
     }
 }
@@ -176,12 +178,14 @@ static _Noreturn void child(const fl_kind *kind, const fl_scenario *scenario, in
     while (p->next < all && now_ms() < until_ms) {
         uint64_t point = p->next++;
         p->began_ms = now_ms();
+        p->running = true;
         if (kind->fresh) {
             in_a_process(kind, scenario, point, false);
+            p->running = false;
             continue;
         }
         run_point(kind, scenario, point);
-        fl_others_may_have_it();
+        p->running = false;
         if ((point + 1) % LEAKS_EVERY == 0 && LEAKED()) {
             fl_fail("a leak within the last %d points", LEAKS_EVERY);
         }
@@ -211,21 +215,34 @@ static int watch(pid_t pid, bool *hung) {
     return status;
 }
 
-static void complain(const fl_kind *kind, const fl_scenario *scenario, fl_place place, bool hung, int status) {
+static void complain(const fl_kind *kind, const fl_scenario *scenario, fl_place place, const char *what) {
     static unsigned number;
     char kept[260];
     (void)snprintf(kept, sizeof kept, "%s.%u", run.log, ++number);
     (void)rename(run.log, kept);
-    printf("FAILED %s: %s on %s, %s%s; see %s\n", kind->name, scenario->name, place_names[place],
-           hung ? "hung" : "ended",
-           hung                  ? ""
-           : WIFSIGNALED(status) ? " by a signal"
-                                 : " itself",
-           kept);
+    printf("FAILED %s: %s on %s, %s; see %s\n", kind->name, scenario->name, place_names[place], what, kept);
+}
+
+/* What a slow machine may have spoilt is run again, unless that has been done often enough. */
+typedef struct repetition {
+    uint64_t next; /* the point after the one that was late */
+    unsigned runs;
+} repetition;
+
+static bool is_repeated(repetition *last) {
+    progress *p = run.shared;
+    last->runs = p->next == last->next ? last->runs + 1 : 1;
+    last->next = p->next;
+    if (last->runs == RUNS) {
+        last->runs = 0;
+        return false;
+    }
+    p->next -= p->running; /* nothing but the counting may have been late */
+    return true;
 }
 
 /* In its own process until all is run, time is over, or it failed too often. */
-static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_place place, row *r) {
+static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_place place, fl_row *r) {
     int64_t left = run.seconds * 1000 - (now_ms() - run.began_ms);
     uint64_t waiting = run.wanted - atomic_load(&run.queue->begun);
     int64_t share = left / (int64_t)(waiting / (uint64_t)run.workers + 1);
@@ -234,9 +251,11 @@ static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_pla
     memset(p, 0, sizeof *p);
     fl_here = place;
     fflush(stdout);
-    for (int tries = 0; tries < GIVE_UP && !p->over; tries++) {
+    repetition last = {0, 0};
+    for (int failures = 0; failures < GIVE_UP && !p->over;) {
         bool hung;
         p->began_ms = now_ms();
+        p->running = false;
         pid_t pid = fork();
         if (pid < 0) {
             perror("fork");
@@ -246,9 +265,17 @@ static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_pla
             child(kind, scenario, until);
         }
         int status = watch(pid, &hung);
-        if (status != 0 || hung) {
+        bool late = !hung && WIFEXITED(status) && WEXITSTATUS(status) == FL_LATE;
+        if (late && is_repeated(&last)) {
+            r->late++;
+        } else if (status != 0 || hung) {
+            failures++;
             r->failures++;
-            complain(kind, scenario, place, hung, status);
+            complain(kind, scenario, place,
+                     hung                  ? "hung"
+                     : late                ? "wrong or late each time"
+                     : WIFSIGNALED(status) ? "ended by a signal"
+                                           : "ended itself");
         }
     }
     r->combinations++;
@@ -265,7 +292,7 @@ static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_pla
 
 static const fl_scenario *const lists[] = {fl_locks, fl_store, fl_elections, fl_endings, fl_lua};
 
-static void each(void (*visit)(const fl_kind *, const fl_scenario *, fl_place, row *)) {
+static void each(void (*visit)(const fl_kind *, const fl_scenario *, fl_place, fl_row *)) {
     for (size_t k = 0; k < run.campaign->kind_count; k++) {
         const fl_kind *kind = &run.campaign->kinds[k];
         for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++) {
@@ -282,7 +309,7 @@ static void each(void (*visit)(const fl_kind *, const fl_scenario *, fl_place, r
     }
 }
 
-static void count_combination(const fl_kind *kind, const fl_scenario *scenario, fl_place place, row *r) {
+static void count_combination(const fl_kind *kind, const fl_scenario *scenario, fl_place place, fl_row *r) {
     (void)kind;
     (void)scenario;
     (void)place;
@@ -290,7 +317,7 @@ static void count_combination(const fl_kind *kind, const fl_scenario *scenario, 
     run.combinations++;
 }
 
-static void if_chosen(const fl_kind *kind, const fl_scenario *scenario, fl_place place, row *r) {
+static void if_chosen(const fl_kind *kind, const fl_scenario *scenario, fl_place place, fl_row *r) {
     uint64_t before = run.met * run.wanted / run.combinations;
     run.met++;
     uint64_t number = run.met * run.wanted / run.combinations;
@@ -310,73 +337,22 @@ static size_t scenario_count(void) {
     return count;
 }
 
-static void write_report(const row *sum) {
-    FILE *out = fopen(run.report, "w");
-    if (out == NULL) {
-        perror(run.report);
-        return;
-    }
-    fprintf(out, "{\"campaign\":\"%s\",\"commit\":\"%s\",\"seconds\":%lld,\"scenarios\":%zu,\"points\":%llu,",
-            run.campaign->title, run.commit, (long long)(now_ms() - run.began_ms) / 1000, scenario_count(),
-            (unsigned long long)sum->points);
-    fprintf(out, "\"failed\":%llu,\"failures\":%llu,\"kinds\":[", (unsigned long long)sum->refused,
-            (unsigned long long)sum->failures);
-    for (size_t k = 0; k < run.campaign->kind_count; k++) {
-        const row *r = &run.rows[run.workers][k];
-        fprintf(
-            out,
-            "%s{\"kind\":\"%s\",\"combinations\":%llu,\"points\":%llu,\"of\":%llu,\"failed\":%llu,\"unharmed\":%llu,"
-            "\"failures\":%llu,\"said\":{",
-            k > 0 ? "," : "", r->kind, (unsigned long long)r->combinations, (unsigned long long)r->points,
-            (unsigned long long)r->all, (unsigned long long)r->refused, (unsigned long long)r->unharmed,
-            (unsigned long long)r->failures);
-        for (int code = 0; code < DSYNC_CODE_COUNT; code++) {
-            fprintf(out, "%s\"%s\":%llu", code > 0 ? "," : "", dsync_code_name((dsync_code)code),
-                    (unsigned long long)r->codes[code]);
-        }
-        fputs("}}", out);
-    }
-    fputs("]}\n", out);
-    fclose(out);
-}
-
-static void print_row(const row *r) {
-    printf("%-18s %12llu %9llu %9llu %11llu %9llu %9llu\n", r->kind, (unsigned long long)r->combinations,
-           (unsigned long long)r->points, (unsigned long long)r->all, (unsigned long long)r->refused,
-           (unsigned long long)r->unharmed, (unsigned long long)r->failures);
-}
-
-static void add(row *to, const row *r) {
-    to->combinations += r->combinations;
-    to->points += r->points;
-    to->refused += r->refused;
-    to->unharmed += r->unharmed;
-    to->failures += r->failures;
-    to->all += r->all;
-    for (int code = 0; code < DSYNC_CODE_COUNT; code++) {
-        to->codes[code] += r->codes[code];
-    }
-}
-
 /* How many failures there were. */
 static uint64_t finish(void) {
-    row sum = {.kind = "all"};
-    printf("%-18s %12s %9s %9s %11s %9s %9s\n", run.campaign->title, "combinations", "points", "of", "did fail",
-           "unharmed", "failures");
+    fl_row *sums = run.rows[run.workers];
     for (size_t k = 0; k < run.campaign->kind_count; k++) {
-        row *r = &run.rows[run.workers][k];
         for (int worker = 0; worker < run.workers; worker++) {
-            add(r, &run.rows[worker][k]);
+            fl_row_add(&sums[k], &run.rows[worker][k]);
         }
-        print_row(r);
-        add(&sum, r);
     }
-    print_row(&sum);
-    write_report(&sum);
-    printf("%s: %llu points over %zu scenarios in %lld s\n", run.campaign->title, (unsigned long long)sum.points,
-           scenario_count(), (long long)(now_ms() - run.began_ms) / 1000);
-    printf("%llu passed, %llu failed\n", (unsigned long long)sum.points, (unsigned long long)sum.failures);
-    return sum.failures;
+    fl_summary summary = {.title = run.campaign->title,
+                          .commit = run.commit,
+                          .report = run.report,
+                          .rows = sums,
+                          .count = run.campaign->kind_count,
+                          .scenarios = scenario_count(),
+                          .seconds = (now_ms() - run.began_ms) / 1000};
+    return fl_tell(&summary);
 }
 
 static void *shared_memory(size_t size) {

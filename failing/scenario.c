@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define GRACE_MS 3000 /* a busy machine with a sanitizer; a call that hangs takes longer */
 #define TTL_MS 3000
@@ -15,14 +16,26 @@ const char *fl_urls[FL_PLACES];
 fl_place fl_here;
 static uint64_t seen, allowed = UINT64_MAX;
 
+static void say(const char *word, const char *format, va_list arguments) {
+    fputs(word, stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
 void fl_fail(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fputs("WRONG: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    say("WRONG: ", format, arguments);
     va_end(arguments);
     abort();
+}
+
+void fl_fail_late(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say("WRONG OR LATE: ", format, arguments);
+    va_end(arguments);
+    _exit(FL_LATE);
 }
 
 static int64_t now_ms(void) {
@@ -34,7 +47,7 @@ static int64_t now_ms(void) {
 static void in_time(const char *what, int64_t began_ms, int64_t limit_ms) {
     int64_t took = now_ms() - began_ms;
     if (took > limit_ms + GRACE_MS) {
-        fl_fail("%s took %lld ms of %lld", what, (long long)took, (long long)limit_ms);
+        fl_fail_late("%s took %lld ms of %lld", what, (long long)took, (long long)limit_ms);
     }
 }
 
@@ -55,7 +68,7 @@ void fl_allow(uint64_t codes) {
 void fl_code(dsync_code code, const char *message) {
     seen |= UINT64_C(1) << code;
     if ((allowed >> code & 1) == 0) {
-        fl_fail("a call said \"%s\": %s", dsync_code_name(code), message != NULL ? message : "(nothing)");
+        fl_fail_late("a call said \"%s\": %s", dsync_code_name(code), message != NULL ? message : "(nothing)");
     }
     if (code != DSYNC_OK && (message == NULL || message[0] == '\0')) {
         fl_fail("a call said \"%s\" without a word of why", dsync_code_name(code));
@@ -205,7 +218,7 @@ bool fl_end(dsync_op *op, const dsync_error *error, int64_t limit_ms) {
     }
     int64_t began = now_ms();
     if (!dsync_op_wait(op, limit_ms + GRACE_MS)) {
-        fl_fail("an operation did not end in %lld ms", (long long)(now_ms() - began));
+        fl_fail_late("an operation did not end in %lld ms", (long long)(now_ms() - began));
     }
     const char *message = "";
     dsync_code code = dsync_op_result(op, &message);
@@ -224,11 +237,11 @@ static void must_get(dsync_lock *lock, const char *what) {
     dsync_acquire_options options;
     fill_acquire(&options, 3 * TTL_MS);
     if (lock == NULL || dsync_acquire(lock, &options, &error) != DSYNC_OK) {
-        fl_fail("another client does not get the %s: %s", what, error.message);
+        fl_fail_late("another client does not get the %s: %s", what, error.message);
     }
     dsync_code code = dsync_release(lock, &error);
     if (code != DSYNC_OK && code != DSYNC_UNKNOWN) { /* a busy server may pause; the next one will see */
-        fl_fail("another client cannot give the %s back: %s", what, error.message);
+        fl_fail_late("another client cannot give the %s back: %s", what, error.message);
     }
     dsync_lock_free(lock);
 }
