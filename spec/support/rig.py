@@ -54,7 +54,8 @@ class Child:
             stderr=subprocess.STDOUT if merge else (self.log or subprocess.DEVNULL),
             env=env, cwd=cwd or None, start_new_session=True)
         self.pid = self.process.pid
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         for raw in self.process.stdout:
@@ -63,6 +64,8 @@ class Child:
             with self.changed:
                 self.lines.append(raw.decode("latin-1").rstrip("\n"))
                 self.changed.notify_all()
+        if self.log:
+            self.log.close()
         with self.changed:
             self.ended = True
             self.changed.notify_all()
@@ -87,12 +90,11 @@ class Child:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             pass
-        for stream in (self.process.stdin, self.log):
-            try:
-                if stream:
-                    stream.close()
-            except OSError:
-                pass
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass
+        self.reader.join(1)  # not for ever: what has left the session may keep the pipe
         return self.process.returncode
 
 
