@@ -30,12 +30,18 @@ static void step_down(ds_consul_call *call) {
     ds_consul_leave_with(call, stepped_down);
 }
 
+/* The entry under the key is not the one that the caller knows: a late copy of the request that made that one made this one,
+ * after somebody deleted it. It stands further behind, and its token is another one. */
+static bool is_other(const ds_consul_call *call, const ds_consul_pair *own) {
+    return call->token > 0 && own->created != call->token;
+}
+
 /* The session has the entry and the lock: but is the entry the one we know, and is the lock the entry's? A late copy of a
  * request may have made either of them anew. An entry that is not known to hold got the lock in the request that made it, or
  * not at all. */
 static bool holds(const ds_consul_call *call, const ds_consul_pair *own, const ds_consul_pair *native) {
     const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
-    if (call->token > 0 && own->created != call->token) {
+    if (is_other(call, own)) {
         return false;
     }
     if (place != NULL && place->standing == DS_CONSUL_OWNER) {
@@ -134,13 +140,13 @@ static void on_taken(ds_consul_call *call, const ds_consul_answer *answer) {
         ds_consul_finish_impossible(call);
         return;
     }
+    if (is_other(call, own) || mark->created > own->created) {
+        step_down(call);
+        return;
+    }
     call->token = own->created;
     ds_consul_place_seen(ds_consul_place_find(call->consul, call->nonce), own);
-    if (mark->created > own->created) {
-        step_down(call);
-    } else {
-        ds_consul_finish_held(call, answer);
-    }
+    ds_consul_finish_held(call, answer);
 }
 
 static void take(ds_consul_call *call) {
@@ -186,6 +192,10 @@ static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *own = ds_consul_find(answer, call->own.data);
     if (own == NULL) {
         ds_consul_finish_gone(call);
+        return;
+    }
+    if (is_other(call, own)) {
+        step_down(call);
         return;
     }
     call->token = own->created;

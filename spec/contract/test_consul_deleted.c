@@ -193,6 +193,23 @@ TEST(an_entry_made_anew_under_the_same_key_is_another_one) {
     close_session(&r, &lease);
 }
 
+TEST(a_waiting_entry_made_anew_under_the_same_key_is_another_one) {
+    rig r, s;
+    ds_lease lease, other;
+    ds_entry holder, waiter;
+    REQUIRE(open_session(&r, &lease) && open_session(&s, &other));
+    CHECK_EQ_INT(enter(&r, &lease, &holder, "dsync/lock/anew"), DS_PLACE_HELD);
+    CHECK_EQ_INT(enter(&s, &other, &waiter, "dsync/lock/anew"), DS_PLACE_WAITING);
+    char *key = rig_entry_key(&s, &waiter);
+    CHECK(make_anew(&other, key, true));
+    CHECK_EQ_INT(rig_leave(&r, &holder)->place, DS_PLACE_DONE);
+    CHECK_EQ_INT(rig_check(&s, &waiter)->place, DS_PLACE_GONE);
+    CHECK_EQ_INT(consul_count(&server, "dsync/lock/anew"), 0);
+    ds_free(key);
+    close_session(&s, &other);
+    close_session(&r, &lease);
+}
+
 TEST(an_entry_that_was_only_written_to_is_the_same) {
     rig r;
     ds_lease lease;

@@ -95,4 +95,9 @@ return {
     breaks = "it looks at its own entry only", file = "backend/consul_leave.c",
     after = "static void on_waiter_left(", from = "strcmp(native->session, call->id) == 0", to = "false", by = "consul",
   },
+  {
+    name = "consul_wait_by_name", rule = "a waiting entry made anew under the same key is another one",
+    breaks = "it gets the lock under a token that is too old", file = "backend/consul_check.c",
+    after = "static bool is_other(", from = "own->created != call->token", to = "own->created == 0", by = "consul",
+  },
 }
