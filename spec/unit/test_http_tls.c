@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -129,7 +130,7 @@ static void stop_server(pid_t pid) {
 
 typedef struct outcome {
     ds_http_sink sink;
-    bool done;
+    bool done, resumed; /* resumed: the server says that it took an earlier session for granted */
     ds_http_fate fate;
     int code, status;
     char message[480];
@@ -141,6 +142,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *result) {
     self->code = result->code;
     self->status = result->status;
     (void)snprintf(self->message, sizeof(self->message), "%s", result->message);
+    self->resumed = result->body != NULL && strstr(result->body, "Reused, TLS") != NULL;
     self->done = true;
 }
 
@@ -157,7 +159,7 @@ static const char *in_folder(const char *name, char *out, size_t size) {
     return out;
 }
 
-static outcome fetch(const char *origin, const files *with) {
+static ds_loop *start_loop(const files *with) {
     char ca[64];
     char cert[64];
     char key[64];
@@ -168,22 +170,32 @@ static outcome fetch(const char *origin, const files *with) {
                              .tls_server_name = with->server_name,
                              .tls_insecure_skip_verify = with->insecure};
     dsync_error error;
+    ds_loop *loop = ds_loop_new(&config, &error);
+    if (loop == NULL) {
+        abort();
+    }
+    return loop;
+}
+
+static outcome get(ds_loop *loop, const char *origin) {
     outcome self = {.sink = {NULL, on_done}};
     char copy[64];
     (void)snprintf(copy, sizeof(copy), "%s", origin);
     ds_endpoint endpoint = {.origin = copy};
     ds_http_request request = {
         .endpoint = &endpoint, .method = "GET", .target = "/", .reply_max = 100000, .timeout_ns = 45 * DS_SECOND};
-    ds_loop *loop = ds_loop_new(&config, &error);
-    if (loop == NULL) {
-        abort();
-    }
     ds_loop_lock(loop);
     if (ds_loop_world(loop)->ops->http_start(ds_loop_world(loop), &request, &self.sink) == NULL ||
         !ds_loop_wait(loop, &self.done, ds_clock_ns() + 60 * DS_SECOND)) {
         abort();
     }
     ds_loop_unlock(loop);
+    return self;
+}
+
+static outcome fetch(const char *origin, const files *with) {
+    ds_loop *loop = start_loop(with);
+    outcome self = get(loop, origin);
     ds_loop_free(loop);
     return self;
 }
@@ -282,6 +294,28 @@ TEST(a_server_that_asks_for_a_certificate_gets_one) {
     };
 #undef AUTHORITY
     check_rows(rows, DS_COUNT(rows), port);
+    stop_server(pid);
+}
+
+/* Whoever resumes a session checks no certificate. */
+TEST(each_connection_is_verified_anew) {
+    if (!make_certificates()) {
+        return;
+    }
+    (void)alarm(60);
+    int port = free_port();
+    pid_t pid = start_server(port, false);
+    REQUIRE(pid > 0);
+    char origin[64];
+    (void)snprintf(origin, sizeof(origin), "https://127.0.0.1:%d", port);
+    files with = {.ca = "good.pem", .server_name = "server.example"};
+    ds_loop *loop = start_loop(&with);
+    for (int i = 0; i < 3; i++) { /* the server ends each connection with its answer */
+        outcome got = get(loop, origin);
+        CHECK_EQ_INT(got.status, 200);
+        CHECK(!got.resumed);
+    }
+    ds_loop_free(loop);
     stop_server(pid);
 }
 
