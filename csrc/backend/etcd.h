@@ -57,7 +57,8 @@ struct ds_etcd_call {
     void (*next)(ds_etcd_call *call, const ds_etcd_reply *reply);     /* the message succeeded */
     bool (*failed)(ds_etcd_call *call, const ds_etcd_result *result); /* sees failures first; true: dealt with */
     bool resent;
-    ds_task task; /* for failures found before anything was sent */
+    bool made_before; /* an earlier copy of the request was carried out: whatever fails now, that has happened */
+    ds_task task;     /* for failures found before anything was sent */
     ds_class late;
     dsync_error error;
 

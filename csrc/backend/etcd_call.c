@@ -69,6 +69,11 @@ static void run_late(ds_task *task) {
     ds_etcd_finish(call, &reply);
 }
 
+/* What was not executed is this message; one before it was. */
+static bool is_half_done(const ds_etcd_call *call, ds_class outcome) {
+    return call->made_before && (outcome == DS_NOT_EXECUTED || outcome == DS_REFUSED);
+}
+
 static void answered(ds_etcd_exchange *exchange, const ds_etcd_result *result) {
     ds_etcd_call *call = DS_CONTAINER_OF(exchange, ds_etcd_call, exchange);
     call->resent = call->resent || result->resent;
@@ -81,6 +86,10 @@ static void answered(ds_etcd_exchange *exchange, const ds_etcd_result *result) {
     }
     ds_reply reply = {.outcome = result->outcome, .message = result->message};
     reply.code = result->outcome == DS_REFUSED ? result->code : DSYNC_OK;
+    if (is_half_done(call, result->outcome)) {
+        reply.outcome = DS_AMBIGUOUS;
+        reply.code = DSYNC_OK;
+    }
     ds_etcd_finish(call, &reply);
 }
 
@@ -120,7 +129,7 @@ static void reset_call(ds_etcd_call *call, ds_call *owner) {
     owner->impl = call;
     call->next = NULL;
     call->failed = NULL;
-    call->resent = false;
+    call->resent = call->made_before = false;
     call->token = call->lease_id = 0;
     call->epoch = 0;
     call->lease = NULL;

@@ -51,6 +51,7 @@ static void tell_place(ds_etcd_call *call, const ds_etcd_reply *reply, const ds_
 /* An earlier copy of the request made the entry; others may have come since. */
 static void tell_place_of(ds_etcd_call *call, const ds_etcd_kv *own) {
     call->token = own->create;
+    call->made_before = true;
     look_again(call);
 }
 

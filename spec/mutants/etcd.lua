@@ -138,4 +138,9 @@ return {
     file = "backend/etcd_transport.c", from = "verdict.token_refused && !exchange->anew",
     to = "false", by = "test_etcd_sign_in",
   },
+  {
+    name = "etcd_second_copy", rule = "an entry that a second copy of its request found was made by the first",
+    breaks = "a refusal after it leaves nothing", file = "backend/etcd_queue.c",
+    from = "call->made_before = true;", to = "call->made_before = false;", by = "test_etcd_answers",
+  },
 }

@@ -18,7 +18,7 @@ TEST(every_operation_goes_well) {
     }
 }
 
-/* The last answer of each operation fails in each way: `first_contact` before etcd has said anything sensible. */
+/* The last answer of each operation fails in each way. */
 TEST(how_any_operation_fails) {
     static const struct {
         const char *answer;
@@ -64,8 +64,10 @@ TEST(how_any_operation_fails) {
             ef_ask_one(&e, ef_do_get, "{@H}"); /* from now on it is an etcd that fails */
             answers[last] = rows[i].answer;
             ef_ask(&e, o->start, answers);
-            CHECK_EQ_INT(e.reply.outcome, rows[i].outcome);
-            CHECK_EQ_INT(e.reply.code, rows[i].code);
+            bool made = o->start == ef_do_enter && last > 0; /* by the first copy; that cannot fail any more */
+            bool harmless = rows[i].outcome == DS_NOT_EXECUTED || rows[i].outcome == DS_REFUSED;
+            CHECK_EQ_INT(e.reply.outcome, made && harmless ? DS_AMBIGUOUS : rows[i].outcome);
+            CHECK_EQ_INT(e.reply.code, made ? DSYNC_OK : rows[i].code);
             CHECK(e.message[0] != '\0');
             ef_close(&e);
         }
@@ -97,6 +99,9 @@ TEST(what_never_was_an_etcd_is_refused) {
 #define GRANTED "{@H,\"ID\":\"2748\",\"TTL\":\"15\"}"
 #define EXISTS "!412 {\"code\":9,\"message\":\"etcdserver: lease already exists\"}"
 #define NO_LEASE "!404 {\"code\":5,\"message\":\"etcdserver: requested lease not found\"}"
+#define NO_LEADER "!503 {\"code\":14,\"message\":\"etcdserver: no leader\"}"
+#define MADE_BEFORE EF_NOT_DONE(EF_RANGE(EF_KV("@own", "45")) "," EF_RANGE(STAMP))
+#define MADE_BEFORE_TRY EF_NOT_DONE(EF_RANGE(EF_KV("@own", "45")) "," EF_RANGE(STAMP) "," EF_RANGE(OTHER))
 #define FOUND "{@H,\"kvs\":[" EF_KV("@own", "40") "]}"
 
 TEST(what_the_content_of_an_answer_means) {
@@ -118,6 +123,11 @@ TEST(what_the_content_of_an_answer_means) {
         {ef_do_enter, {EF_NOT_DONE(EF_RANGE("") "," EF_RANGE(STAMP_MOVED))}, DS_OK, DS_PLACE_STALE},
         {ef_do_enter, {EF_NOT_DONE(EF_RANGE("") "," EF_RANGE(STAMP_STRANGE))}, DS_OK, DS_PLACE_STALE},
         {ef_do_enter, {EF_NOT_DONE(EF_RANGE("") "," EF_RANGE(""))}, DS_LOST, 0},
+        {ef_do_enter, {MADE_BEFORE, "!unsent"}, DS_AMBIGUOUS, 0}, /* the server got the first request twice */
+        {ef_do_enter, {MADE_BEFORE, NO_LEADER}, DS_AMBIGUOUS, 0},
+        {ef_do_enter, {MADE_BEFORE, "!unfit"}, DS_AMBIGUOUS, 0},
+        {ef_do_enter, {MADE_BEFORE, NO_LEASE}, DS_LOST, 0},
+        {ef_do_try, {MADE_BEFORE_TRY, NO_LEADER}, DS_AMBIGUOUS, 0},
         {ef_do_try, {EF_NOT_DONE(EF_RANGE("") "," EF_RANGE(STAMP))}, DS_AMBIGUOUS, 0},
         {ef_do_try, {EF_NOT_DONE(EF_RANGE("") "," EF_RANGE(STAMP) "," EF_RANGE(OTHER))}, DS_OK, DS_PLACE_BUSY},
         {ef_do_try, {EF_NOT_DONE(EF_RANGE("") "," EF_RANGE(STAMP_MOVED) "," EF_RANGE(""))}, DS_OK, DS_PLACE_STALE},
