@@ -15,6 +15,7 @@ const char *const sim_fault_names[SIM_FAULTS] = {
     [SIM_DELAY] = "delayed, reordered",
     [SIM_LATE] = "delivered late",
     [SIM_DUPLICATE] = "duplicated",
+    [SIM_TWICE] = "executed twice",
     [SIM_TOO_MANY] = "429",
     [SIM_ERROR] = "5xx",
     [SIM_GARBAGE] = "garbage",
@@ -44,14 +45,15 @@ const char *const sim_fault_names[SIM_FAULTS] = {
 
 /* Chances in 100 000, when the kind is in the run at all: of a request, a stream's message, a look, an allocation. */
 static const unsigned usual[SIM_FAULTS] = {
-    [SIM_REFUSED] = 4000,       [SIM_DROP] = 3000,         [SIM_LOST_REPLY] = 4000,    [SIM_RESET] = 3000,
-    [SIM_DELAY] = 10000,        [SIM_LATE] = 2500,         [SIM_DUPLICATE] = 4000,     [SIM_TOO_MANY] = 3000,
-    [SIM_ERROR] = 3000,         [SIM_GARBAGE] = 2000,      [SIM_TRUNCATED] = 2000,     [SIM_STALE_READ] = 10000,
-    [SIM_NO_QUORUM] = 2500,     [SIM_STREAM_BREAK] = 5000, [SIM_STREAM_SILENT] = 3000, [SIM_STREAM_GARBAGE] = 2000,
-    [SIM_STREAM_BURST] = 10000, [SIM_ISOLATED] = 1000,     [SIM_LEADER_CHANGE] = 1000, [SIM_EARLY_LOSS] = 1500,
-    [SIM_DELETED] = 1500,       [SIM_COMPACTION] = 3000,   [SIM_TOKEN_EXPIRY] = 1500,  [SIM_RESTORE] = 600,
-    [SIM_CLOCK_RATE] = 100000,  [SIM_CLOCK_JUMP] = 1000,   [SIM_CALENDAR] = 5000,      [SIM_CUT_OFF] = 1500,
-    [SIM_PAUSE] = 1500,         [SIM_KILL] = 700,          [SIM_NO_MEMORY] = 60,       [SIM_NATIVE] = 3000,
+    [SIM_REFUSED] = 4000,        [SIM_DROP] = 3000,          [SIM_LOST_REPLY] = 4000,   [SIM_RESET] = 3000,
+    [SIM_DELAY] = 10000,         [SIM_LATE] = 2500,          [SIM_DUPLICATE] = 4000,    [SIM_TWICE] = 3000,
+    [SIM_TOO_MANY] = 3000,       [SIM_ERROR] = 3000,         [SIM_GARBAGE] = 2000,      [SIM_TRUNCATED] = 2000,
+    [SIM_STALE_READ] = 10000,    [SIM_NO_QUORUM] = 2500,     [SIM_STREAM_BREAK] = 5000, [SIM_STREAM_SILENT] = 3000,
+    [SIM_STREAM_GARBAGE] = 2000, [SIM_STREAM_BURST] = 10000, [SIM_ISOLATED] = 1000,     [SIM_LEADER_CHANGE] = 1000,
+    [SIM_EARLY_LOSS] = 1500,     [SIM_DELETED] = 1500,       [SIM_COMPACTION] = 3000,   [SIM_TOKEN_EXPIRY] = 1500,
+    [SIM_RESTORE] = 600,         [SIM_CLOCK_RATE] = 100000,  [SIM_CLOCK_JUMP] = 1000,   [SIM_CALENDAR] = 5000,
+    [SIM_CUT_OFF] = 1500,        [SIM_PAUSE] = 1500,         [SIM_KILL] = 700,          [SIM_NO_MEMORY] = 60,
+    [SIM_NATIVE] = 3000,
 };
 
 /* Kinds that few runs have: they end much at once, and would hide the others. */

@@ -235,6 +235,21 @@ static void duplicate(ds_http *http, sim_packet *p) {
     travel(p, p->silent ? sim_between(s, 0, LATE_MAX_NS) : sim_latency(s));
 }
 
+/* By something on the way, which passes on one of the answers, and tells nobody. */
+static void execute_twice(sim_packet *p) {
+    sim_packet *copy = copy_packet(p);
+    sim *s = p->s;
+    int64_t first = sim_latency(s);
+    copy->silent = true;
+    if (sim_random(s) % 2 == 0) {
+        travel(copy, first);
+        travel(p, first + sim_latency(s));
+    } else {
+        travel(p, first);
+        travel(copy, first + sim_between(s, 0, p->reply_delay_ns));
+    }
+}
+
 static void transmit(ds_http *http, sim_packet *p, int64_t timeout_ns) {
     static const sim_fault of_answer[] = {SIM_LOST_REPLY, SIM_RESET, SIM_ERROR, SIM_GARBAGE, SIM_TRUNCATED};
     sim *s = p->s;
@@ -254,6 +269,8 @@ static void transmit(ds_http *http, sim_packet *p, int64_t timeout_ns) {
         travel(p, timeout_ns + sim_between(s, 0, LATE_MAX_NS));
     } else if (sim_hit(s, SIM_DUPLICATE)) {
         duplicate(http, p);
+    } else if (sim_hit(s, SIM_TWICE)) {
+        execute_twice(p);
     } else {
         for (size_t i = 0; i < DS_COUNT(of_answer) && p->fault == SIM_FAULTS; i++) {
             p->fault = sim_hit(s, of_answer[i]) ? of_answer[i] : SIM_FAULTS;
