@@ -120,12 +120,19 @@ static void mark(ds_etcd_call *call, int64_t lease);
 /* Its owner may have written its value in between (acquired_at): then the mark is gone, and goes on again. Each round
  * needs such a write, and the call's own time bounds them all. */
 static void on_removed(ds_etcd_call *call, const ds_etcd_reply *reply) {
-    const ds_etcd_kv *kv = reply->succeeded ? NULL : ds_etcd_only(&reply->answers[0]);
-    if (kv != NULL && kv->create == call->token) {
-        mark(call, kv->lease);
+    if (reply->succeeded) {
+        ds_etcd_finish_place(call, DS_PLACE_DONE, reply->header.revision);
         return;
     }
-    ds_etcd_finish_place(call, reply->succeeded ? DS_PLACE_DONE : DS_PLACE_GONE, reply->header.revision);
+    const ds_etcd_answer *own = ds_etcd_answer_at(reply, 0, DS_ETCD_OP_RANGE);
+    const ds_etcd_kv *kv = own != NULL ? ds_etcd_only(own) : NULL;
+    if (own == NULL) {
+        ds_etcd_finish_impossible(call);
+    } else if (kv != NULL && kv->create == call->token) {
+        mark(call, kv->lease);
+    } else {
+        ds_etcd_finish_place(call, DS_PLACE_GONE, reply->header.revision);
+    }
 }
 
 /* Only with the mark in place, so that whoever watches the entry learns why it went. */

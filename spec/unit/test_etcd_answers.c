@@ -162,6 +162,8 @@ TEST(what_the_content_of_an_answer_means) {
         {ef_do_evict, {FOUND, EF_NOT_DONE("")}, DS_OK, DS_PLACE_GONE},
         {ef_do_evict, {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_RANGE(""))}, DS_OK, DS_PLACE_GONE},
         {ef_do_evict, {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_RANGE(EF_KV("@own", "41")))}, DS_OK, DS_PLACE_GONE},
+        {ef_do_evict, {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE("")}, DS_AMBIGUOUS, 0},
+        {ef_do_evict, {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_PUT)}, DS_AMBIGUOUS, 0},
         {ef_do_evict,
          {FOUND, EF_DONE(EF_PUT), EF_NOT_DONE(EF_RANGE(EF_KV("@own", "40"))), EF_DONE(EF_PUT), EF_DONE(EF_DELETED)},
          DS_OK,
