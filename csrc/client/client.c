@@ -15,6 +15,7 @@
 #include "../net/url.h"
 
 #define UNAVAILABLE_NS (5 * DS_SECOND)
+#define CENTURY_MS (INT64_C(36525) * 86400 * 1000)
 
 /* ---- clients that exit() waits for ------------------------------------------------------------------------------------- */
 
@@ -86,12 +87,13 @@ uint64_t ds_next_number(void) {
     return atomic_fetch_add(&last, 1) + 1;
 }
 
+int64_t ds_span(int64_t span_ms) {
+    return span_ms < 0 || span_ms > CENTURY_MS ? DS_NEVER : span_ms * DS_MS;
+}
+
 int64_t ds_deadline_in(int64_t timeout_ms) {
-    int64_t now = ds_clock_ns();
-    if (timeout_ms < 0 || timeout_ms > (DS_NEVER - now) / DS_MS - 1) {
-        return DS_NEVER;
-    }
-    return now + timeout_ms * DS_MS;
+    int64_t span = ds_span(timeout_ms);
+    return span == DS_NEVER ? DS_NEVER : ds_clock_ns() + span;
 }
 
 bool ds_forked(const dsync_client *client, dsync_error *error) {
@@ -367,10 +369,11 @@ dsync_code dsync_close(dsync_client *client, int64_t timeout_ms, dsync_error *er
         timeout_ms = client->settings.o.close_timeout_ms;
     }
     ds_loop_lock(client->loop);
+    int64_t deadline = ds_deadline_in(timeout_ms);
     if (!client->closing) {
         begin_close(client, timeout_ms);
     }
-    (void)ds_loop_wait(client->loop, &client->closed, ds_deadline_in(timeout_ms + 100));
+    (void)ds_loop_wait(client->loop, &client->closed, deadline == DS_NEVER ? DS_NEVER : deadline + 100 * DS_MS);
     bool closed = client->closed;
     dsync_code code = close_result(client, error);
     if (closed) {

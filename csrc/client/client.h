@@ -159,7 +159,9 @@ bool ds_forked(const dsync_client *client, dsync_error *error); /* true: this is
 bool ds_client_enter(dsync_client *client, dsync_error *error);
 void ds_client_leave(dsync_client *client);
 uint64_t ds_next_number(void);
-int64_t ds_deadline_in(int64_t timeout_ms); /* -1: DS_NEVER */
+/* In nanoseconds, to be added to the present. DS_NEVER for -1 ("for ever"), and for what is longer than a century. */
+int64_t ds_span(int64_t span_ms);
+int64_t ds_deadline_in(int64_t timeout_ms); /* from now; DS_NEVER as above */
 
 /* ---- events.c ---- */
 void ds_event_push(dsync_client *client, ds_event_node *event);

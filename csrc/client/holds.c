@@ -108,8 +108,8 @@ static bool prepare(dsync_lock *lock, const dsync_acquire_options *options, dsyn
     waiter->raw = lock->raw;
     waiter->shared = !lock->leader;
     waiter->only_try = wait_ms == 0;
-    waiter->wait_ns = wait_ms < 0 ? DS_NEVER : wait_ms * DS_MS;
-    waiter->hold_ns = hold_ms > 0 ? hold_ms * DS_MS : DS_NEVER;
+    waiter->wait_ns = ds_span(wait_ms);
+    waiter->hold_ns = hold_ms > 0 ? ds_span(hold_ms) : DS_NEVER;
     waiter->settled = settled;
     waiter->ended = ended;
     return true;

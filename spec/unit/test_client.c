@@ -68,6 +68,32 @@ TEST(two_objects_of_one_name_exclude_each_other) {
     end(client);
 }
 
+/* A program that means "for ever" may well say it with the largest number there is. */
+TEST(the_longest_times_are_no_short_ones) {
+    dsync_error error = {0};
+    dsync_acquire_options longest;
+    dsync_client *client = open_memory("longest");
+    dsync_lock *one = dsync_lock_new(client, "a", NULL, &error);
+    dsync_lock *two = dsync_lock_new(client, "a", NULL, &error);
+    dsync_acquire_options_init(&longest);
+    longest.wait_ms = longest.hold_ms = INT64_MAX;
+    CHECK_EQ_INT(dsync_acquire(one, &longest, &error), DSYNC_OK);
+    CHECK_EQ_INT(dsync_held(one), 1);
+    longest.wait_ms = INT64_MAX / 1000;
+    longest.hold_ms = INT64_MAX / 1000000 - 1; /* fits by itself, but not when the present is added */
+    dsync_op *op = dsync_acquire_start(two, &longest, &error);
+    CHECK_EQ_INT(dsync_op_wait(op, 20), 0);
+    CHECK_EQ_INT(dsync_release(one, &error), DSYNC_OK);
+    CHECK_EQ_INT(dsync_op_wait(op, INT64_MAX), 1);
+    CHECK_EQ_INT(dsync_op_result(op, NULL), DSYNC_OK);
+    CHECK_EQ_INT(dsync_held(two), 1);
+    dsync_op_free(op);
+    dsync_lock_free(one);
+    dsync_lock_free(two);
+    CHECK_EQ_INT(dsync_close(client, INT64_MAX, &error), DSYNC_OK);
+    dsync_client_unref(client);
+}
+
 TEST(a_freed_lock_is_released) {
     dsync_error error = {0};
     dsync_client *client = open_memory("freed");
