@@ -190,7 +190,7 @@ void ds_alarms_end(dsync_lock *lock);  /* it ended in order */
 
 /* ---- locks.c ---- */
 void ds_lock_unref(dsync_lock *lock);
-/* The path of a lock or election by the client's options and these. False: error filled. */
+/* The path of a lock or election by the client's options and these, under the mutex: it may warn. False: error filled. */
 bool ds_lock_path(dsync_client *client, const char *name, const dsync_lock_options *options, bool leader, ds_buf *out,
                   dsync_error *error);
 bool ds_lock_check_value(const dsync_client *client, const char *value, size_t size, bool is_json, dsync_error *error);

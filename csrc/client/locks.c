@@ -136,10 +136,14 @@ static dsync_lock *make(dsync_client *client, const char *name, const dsync_lock
     }
     dsync_lock *lock = ds_calloc(1, sizeof *lock);
     ds_buf path = DS_BUF_EMPTY;
-    if (lock == NULL || !ds_lock_path(client, name, &o, leader, &path, error)) {
-        if (lock == NULL) {
-            ds_error_no_memory(error);
-        }
+    if (lock == NULL) {
+        ds_error_no_memory(error);
+        return NULL;
+    }
+    ds_loop_lock(client->loop); /* a warning is an event, and other threads take events */
+    bool named = ds_lock_path(client, name, &o, leader, &path, error);
+    ds_loop_unlock(client->loop);
+    if (!named) {
         ds_buf_free(&path);
         ds_free(lock);
         return NULL;

@@ -335,6 +335,39 @@ TEST(threads_take_turns) {
     end(shared_client);
 }
 
+static void *make_global(void *argument) {
+    dsync_lock_options global;
+    dsync_lock_options_init(&global);
+    global.scope = "global";
+    for (int i = 0; i < ROUNDS; i++) {
+        dsync_lock_free(dsync_lock_new(argument, "anywhere", &global, NULL));
+    }
+    return NULL;
+}
+
+/* The first lock of this scope is warned of: an event, put where other threads take theirs. */
+TEST(threads_make_locks_while_events_are_taken) {
+    pthread_t threads[THREADS];
+    dsync_event event;
+    unsigned told = 0;
+    dsync_client *client = open_memory("makers");
+    dsync_want_notices(client, 1);
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_EQ_INT(pthread_create(&threads[i], NULL, make_global, client), 0);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        told += dsync_next_event(client, &event) == 1;
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    while (dsync_next_event(client, &event) == 1) {
+        told++;
+    }
+    CHECK_EQ_UINT(told, 1);
+    end(client);
+}
+
 TEST(bad_options_are_named) {
     static const struct {
         const char *url;
