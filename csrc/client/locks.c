@@ -66,8 +66,12 @@ bool ds_lock_check_value(const dsync_client *client, const char *value, size_t s
         bool no_memory = false;
         const char *why = "";
         ds_json *json = ds_json_parse(value, size, &limits, &no_memory, &why);
+        if (json == NULL && no_memory) {
+            ds_error_no_memory(error);
+            return false;
+        }
         if (json == NULL) {
-            ds_error_set(error, no_memory ? DSYNC_RESOURCE : DSYNC_INVALID, "value is not JSON: %s", why);
+            ds_error_set(error, DSYNC_INVALID, "value is not JSON: %s", why);
             return false;
         }
         ds_json_free(json);

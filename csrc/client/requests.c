@@ -262,7 +262,11 @@ dsync_op *dsync_proclaim_start(dsync_lock *lock, const void *value, size_t size,
     bool made = ds_value_make(&stored, lock->node_id, value, size, is_json != 0, lock->raw, lock->waiter.queued_wall_ms,
                               ds_waiter_held_wall_ms(&lock->waiter), &why);
     if (!made) {
-        ds_error_set(error, stored.failed ? DSYNC_RESOURCE : DSYNC_INVALID, "value is not JSON: %s", why);
+        if (stored.failed) {
+            ds_error_no_memory(error);
+        } else {
+            ds_error_set(error, DSYNC_INVALID, "value is not JSON: %s", why);
+        }
         ds_buf_free(&stored);
         ds_client_leave(client);
         return NULL;

@@ -368,6 +368,38 @@ TEST(threads_make_locks_while_events_are_taken) {
     end(client);
 }
 
+#ifdef DS_TEST_ALLOC
+/* No memory to look at a value is no fault of the value. */
+TEST(a_value_is_not_blamed_for_a_lack_of_memory) {
+    static const char value[] = "{\"a\":[1,2]}";
+    dsync_error error = {0};
+    dsync_lock_options options;
+    dsync_lock_options_init(&options);
+    options.value = value;
+    options.value_size = strlen(value);
+    options.value_is_json = 1;
+    dsync_client *client = open_memory("blame");
+    dsync_lock *lock = dsync_lock_new(client, "a", NULL, &error);
+    CHECK_EQ_INT(dsync_acquire(lock, NULL, &error), DSYNC_OK);
+    EACH_ALLOCATION_FAILS() {
+        memset(&error, 0, sizeof error);
+        dsync_lock *other = dsync_lock_new(client, "b", &options, &error);
+        CHECK(other != NULL || error.code == DSYNC_RESOURCE);
+        CHECK_LACKS(error.message, "JSON");
+        dsync_lock_free(other);
+    }
+    EACH_ALLOCATION_FAILS() {
+        memset(&error, 0, sizeof error);
+        dsync_op *op = dsync_proclaim_start(lock, value, strlen(value), 1, &error);
+        CHECK(op != NULL || error.code == DSYNC_RESOURCE);
+        CHECK_LACKS(error.message, "JSON");
+        dsync_op_free(op);
+    }
+    dsync_lock_free(lock);
+    end(client);
+}
+#endif
+
 TEST(bad_options_are_named) {
     static const struct {
         const char *url;
