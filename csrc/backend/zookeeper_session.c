@@ -74,10 +74,11 @@ static void fill(ds_zk_call *call, const ds_lease *lease, uint64_t epoch) {
 }
 
 void ds_zk_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
-    (void)ds_zk_lease_link(ds_zookeeper_of(backend), lease);
-    /* Without a link there was no memory for it, and the call says so. */
+    ds_zk_link *link = ds_zk_lease_link(ds_zookeeper_of(backend), lease);
     ds_zk_call *call = ds_zk_start(backend, owner, lease, create_stamp);
-    if (call != NULL) {
+    if (call != NULL && link == NULL) {
+        ds_zk_finish_later(call, DS_REFUSED, DSYNC_RESOURCE, "out of memory");
+    } else if (call != NULL) {
         call->lease = lease;
         fill(call, lease, lease->epoch);
         ds_zk_go(call);

@@ -18,6 +18,7 @@ typedef struct asked {
     ds_call call;
     unsigned answers;
     ds_class outcome;
+    dsync_code code;
     ds_place place;
     int64_t token;
     char ahead[100];
@@ -40,6 +41,7 @@ static void on_done(ds_call *call, const ds_reply *reply) {
     asked *a = DS_CONTAINER_OF(call, asked, call);
     a->answers++;
     a->outcome = reply->outcome;
+    a->code = reply->code;
     a->place = reply->place;
     a->token = reply->token;
     (void)snprintf(a->ahead, sizeof(a->ahead), "%s", reply->ahead != NULL ? reply->ahead : "");
@@ -231,3 +233,24 @@ TEST(an_entry_marked_as_broken_is_removed_by_its_owner) {
     r.backend->ops->unwatch(r.backend, &h.watch);
     rig_close(&r);
 }
+
+/* ---- no memory -------------------------------------------------------------------------------------------------------- */
+
+#ifdef DS_TEST_ALLOC
+TEST(a_session_without_memory_for_its_connection_was_never_there_to_be_lost) {
+    rig r;
+    rig_open(&r);
+    asked opening = new_asked();
+    ds_lease lease = {.nonce = 0xb1, .prefix = "p", .info = "{}", .ttl_ms = 10002, .epoch = 1};
+    ds_test_fail_allocation(1, false);
+    r.backend->ops->open(r.backend, &opening.call, &lease);
+    ds_test_fail_allocation(0, false);
+    fw_settle(r.u);
+    CHECK_EQ_INT(sz_opened(), DS_COUNT(r.leases));
+    CHECK_EQ_INT(opening.answers, 1);
+    CHECK_EQ_INT(opening.outcome, DS_REFUSED);
+    CHECK_EQ_INT(opening.code, DSYNC_RESOURCE);
+    r.backend->ops->forget(r.backend, &lease);
+    rig_close(&r);
+}
+#endif
