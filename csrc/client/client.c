@@ -479,6 +479,7 @@ void dsync_client_stats(dsync_client *client, dsync_stats *stats) {
         now.entries = e->entries;
         now.held = e->held;
         now.waiting = e->waiting;
+        now.watches = e->watches;
         now.cleaning = e->cleaning;
         ds_loop_unlock(client->loop);
     }

@@ -35,8 +35,9 @@ typedef struct ds_engine_config {
 
 typedef struct ds_engine_stats {
     uint64_t renewals, retries, acquisitions, releases, losses, resent;
-    /* At this moment: entries on the server or on their way, how many of them hold, waiters queued here, departures. */
-    uint64_t sessions, entries, held, waiting, cleaning;
+    /* At this moment: entries on the server or on their way, how many of them hold, waiters queued here, observers,
+     * departures. */
+    uint64_t sessions, entries, held, waiting, watches, cleaning;
 } ds_engine_stats;
 
 struct ds_engine {

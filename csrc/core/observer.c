@@ -402,6 +402,7 @@ bool ds_observer_start(ds_engine *engine, ds_observer *observer, const char *pat
     ds_list_init(&observer->elections);
     ds_list_init(&observer->node);
     ds_list_append(&engine->observers, &observer->node);
+    engine->stats.watches++;
     observer->timer.fire = tick;
     tick(&observer->timer);
     return true;
@@ -417,6 +418,7 @@ void ds_observer_end(ds_observer *observer, dsync_code code, const char *message
     engine->backend->ops->cancel(engine->backend, &observer->call);
     ds_timer_stop(engine->world, &observer->timer);
     ds_list_remove(&observer->node);
+    engine->stats.watches--;
     if (observer->busy == 0) {
         free_state(observer);
     }

@@ -152,7 +152,13 @@ describe("a watcher", function()
   end)
 
   it("may be forgotten without being closed", function()
-    for _ = 1, 20 do ok(a:watch { name = name }) end
+    do
+      local kept = {}
+      for i = 1, 20 do kept[i] = assert(a:watch { name = name }) end -- not ok(), which keeps what it returns
+      assert.equal(20, a:stats().watches)
+      kept[1]:close()
+      assert.equal(19, a:stats().watches)
+    end
     collectgarbage()
     collectgarbage()
     suite.eventually("the end of the watches", function() return a:stats().watches == 0 end)
