@@ -164,11 +164,14 @@ DSYNC_API char *dsync_client_options(const dsync_client *client);
 
 typedef struct dsync_stats {
     size_t size; /* sizeof(dsync_stats), set by the caller */
-    uint64_t requests, renewals, reconnects, retries, acquisitions, releases, losses, resent, late_replies;
-    /* At this moment: sessions; entries on the server; locks held; calls that wait for a lock; watches; entries on their
-     * way out. */
+    /* Since dsync_open: requests of HTTP and HTTP/2, the only ones counted; renewals that a server confirmed; tries that
+     * failed and were made again; locks acquired, released and lost; answers to requests that may have been sent twice. */
+    uint64_t requests, renewals, retries, acquisitions, releases, losses, resent;
+    /* At this moment: sessions; entries on the server; locks held; calls that wait for a lock; watchers that have not
+     * ended; entries on their way out. */
     uint64_t sessions, entries, held, waiting, watches, cleaning;
 } dsync_stats;
+/* In a forked child all are 0. */
 DSYNC_API void dsync_client_stats(dsync_client *client, dsync_stats *stats);
 
 DSYNC_API void dsync_free(void *memory); /* frees what this library handed over */

@@ -117,16 +117,14 @@ static int client_stats(lua_State *L) {
     memset(&stats, 0, sizeof(stats));
     stats.size = sizeof(stats);
     dsync_client_stats(check_handle(L), &stats);
-    lua_createtable(L, 0, 15);
+    lua_createtable(L, 0, 13);
     set_count(L, "requests", stats.requests);
     set_count(L, "renewals", stats.renewals);
-    set_count(L, "reconnects", stats.reconnects);
     set_count(L, "retries", stats.retries);
     set_count(L, "acquisitions", stats.acquisitions);
     set_count(L, "releases", stats.releases);
     set_count(L, "losses", stats.losses);
     set_count(L, "resent", stats.resent);
-    set_count(L, "late_replies", stats.late_replies);
     set_count(L, "sessions", stats.sessions);
     set_count(L, "entries", stats.entries);
     set_count(L, "held", stats.held);
