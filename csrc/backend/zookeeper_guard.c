@@ -11,6 +11,7 @@
 
 /* ---- removing several nodes --------------------------------------------------------------------------------------- */
 
+/* The names stand in call->names; those before `at` are gone, and `count` of those behind it are being removed. */
 static void remove_some(ds_zk_call *call);
 
 static void on_removed(ds_zk_call *call, const ds_zk_answer *answer) {
@@ -18,7 +19,9 @@ static void on_removed(ds_zk_call *call, const ds_zk_answer *answer) {
         return;
     }
     if (answer->code == DS_ZK_OK || (call->count == 1 && answer->code == DS_ZK_NO_NODE)) {
-        call->at += call->count;
+        for (; call->count > 0; call->count--) {
+            call->at += strlen(call->names.data + call->at) + 1;
+        }
     } else if (answer->code == DS_ZK_NO_NODE) {
         call->tries = 1; /* one of them was gone already: the rest one by one */
     } else {
@@ -30,13 +33,11 @@ static void on_removed(ds_zk_call *call, const ds_zk_answer *answer) {
 
 static void remove_some(ds_zk_call *call) {
     ds_zk_request parts[DS_ZK_PARTS_MAX];
-    size_t most = call->tries > 0 ? 1 : DS_ZK_PARTS_MAX, count = 0, index = 0;
-    for (size_t begin = 0; begin < call->names.size && count < most; index++) {
-        const char *name = call->names.data + begin;
-        begin += strlen(name) + 1;
-        if (index >= call->at) {
-            parts[count++] = (ds_zk_request){.kind = DS_ZK_DELETE, .path = name, .version = DS_ZK_ANY_VERSION};
-        }
+    size_t most = call->tries > 0 ? 1 : DS_ZK_PARTS_MAX, count = 0;
+    for (size_t at = call->at; at < call->names.size && count < most; count++) {
+        const char *name = call->names.data + at;
+        parts[count] = (ds_zk_request){.kind = DS_ZK_DELETE, .path = name, .version = DS_ZK_ANY_VERSION};
+        at += strlen(name) + 1;
     }
     if (count == 0) {
         call->then(call);
@@ -60,7 +61,7 @@ void ds_zk_add_name(ds_zk_call *call, const char *full) {
 
 /* ---- withdraw: find, remove, write the epoch ---------------------------------------------------------------------- */
 
-/* The entries stand in call->data as "nonce\0path\0", one after the other; `count` counts those still to be looked for. */
+/* The entries stand in call->data as "nonce\0path\0", one after the other; those before `at` have been looked for. */
 static void find_next(ds_zk_call *call);
 
 static void on_epoch(ds_zk_call *call, const ds_zk_answer *answer) {
