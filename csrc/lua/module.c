@@ -106,7 +106,7 @@ void bind_set_token(lua_State *L, int64_t token) {
 
 /* The kernel cannot tell (it has no memory): whoever asks shall look for itself, and so not wait for ever. */
 static void look_everywhere(struct pollfd *fds, size_t count, int limit_ms) {
-    const struct timespec pause = {.tv_nsec = (limit_ms < 10 ? limit_ms : 10) * 1000000L};
+    const struct timespec pause = {.tv_nsec = (limit_ms >= 0 && limit_ms < 10 ? limit_ms : 10) * 1000000L};
     (void)nanosleep(&pause, NULL);
     for (size_t i = 0; i < count; i++) {
         fds[i].revents = POLLERR;
