@@ -55,15 +55,14 @@ static void overdue(ds_timer *timer) {
     ds_request *request = DS_CONTAINER_OF(timer, ds_request, limit_timer);
     ds_backend *backend = request->engine->backend;
     char message[420];
+    const char *why = request->last_error[0] != '\0' ? request->last_error : "no reply in time";
     bool unsure = is_write(request) && (request->unsure || request->call.impl != NULL);
     if (unsure) {
-        snprintf(message, sizeof message, "not confirmed in time: it may or may not have been applied: %s",
-                 request->last_error);
+        snprintf(message, sizeof message, "not confirmed in time: it may or may not have been applied: %s", why);
         ds_request_end(request, DSYNC_UNKNOWN, message);
         return;
     }
-    snprintf(message, sizeof message, "no server answers (%s): %s", backend->ops->endpoint_list(backend),
-             request->last_error[0] != '\0' ? request->last_error : "no reply in time");
+    snprintf(message, sizeof message, "no server answers (%s): %s", backend->ops->endpoint_list(backend), why);
     ds_request_end(request, DSYNC_UNAVAILABLE, message);
 }
 
