@@ -146,6 +146,7 @@ static bool write_some(ds_h2_link *link) {
     }
     link->written += (uint64_t)sent;
     link->out_written += (size_t)sent;
+    ds_wipe(link->out.data + link->out_written - sent, (size_t)sent);
     if (link->out_written == link->out.size) {
         link->out_written = 0;
         if (link->out.capacity > 4 * OUT_MAX) {

@@ -72,6 +72,7 @@ void ds_h2_link_free(ds_h2_link *link) {
     if (link->host->link == link) {
         link->host->link = NULL;
     }
+    ds_wipe(link->out.data, link->out.size);
     ds_buf_free(&link->out);
     ds_free(link);
 }

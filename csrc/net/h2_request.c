@@ -166,7 +166,7 @@ static void trim(ds_buf *buf) {
     }
 }
 
-/* Requests carry passwords and tokens: nothing of them stays in memory. */
+/* Requests carry passwords and tokens: what is kept for the next request holds none of them. */
 void ds_h2_request_recycle(ds_h2_request *self) {
     ds_h2_client *client = self->client;
     if (client->spare_count >= SPARE_MAX) {

@@ -64,7 +64,7 @@ static void trim(ds_buf *buf) {
     }
 }
 
-/* Requests carry passwords and tokens: nothing of them stays in memory. */
+/* Requests carry passwords and tokens: what is kept for the next request holds none of them. */
 void ds_http_recycle(ds_http *http) {
     ds_http_client *client = http->client;
     ds_list_remove(&http->node);
