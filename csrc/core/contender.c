@@ -183,7 +183,7 @@ void ds_contender_free(ds_contender *c) {
     }
     ds_list_remove(&c->node);
     if (c->shared) {
-        ds_map_remove(&engine->contenders, c->path);
+        ds_map_remove(&engine->locks, c->path);
     }
     ds_free(c->ahead_key);
     ds_free(c->value);
@@ -206,7 +206,7 @@ void ds_contender_proceed(ds_contender *c) {
 static ds_contender *make(ds_engine *engine, const char *path, bool shared) {
     ds_contender *c = ds_calloc(1, sizeof *c);
     char *copy = ds_strdup(path);
-    if (c == NULL || copy == NULL || (shared && !ds_map_put(&engine->contenders, path, c))) {
+    if (c == NULL || copy == NULL || (shared && !ds_map_put(&engine->locks, path, c))) {
         ds_free(c);
         ds_free(copy);
         return NULL;
@@ -219,12 +219,12 @@ static ds_contender *make(ds_engine *engine, const char *path, bool shared) {
     ds_list_init(&c->node);
     ds_contender_listen(c);
     c->timer.fire = ds_entry_retry;
-    ds_list_append(&engine->candidates, &c->node);
+    ds_list_append(&engine->contenders, &c->node);
     return c;
 }
 
 static ds_contender *find(ds_engine *engine, const char *path, bool shared) {
-    ds_contender *c = shared ? ds_map_get(&engine->contenders, path) : NULL;
+    ds_contender *c = shared ? ds_map_get(&engine->locks, path) : NULL;
     /* Only here, never in a callback: nobody up the stack has a finger on an idle one. */
     while (engine->idle_count > IDLE_MAX) {
         ds_contender *oldest = DS_LIST_ENTRY(engine->idle.next, ds_contender, idle_node);

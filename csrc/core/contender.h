@@ -71,7 +71,7 @@ struct ds_release {
 
 struct ds_contender {
     ds_engine *engine;
-    ds_list node; /* candidates only */
+    ds_list node; /* in the engine */
     bool shared;
     char *path;
     ds_contender_state state;

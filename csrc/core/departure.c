@@ -9,8 +9,6 @@ static ds_departure *departure_of(ds_list *node) {
     return DS_LIST_ENTRY(node, ds_departure, node);
 }
 
-static void try_leave(ds_departure *departure);
-
 /* Ends one: told, freed. The session may be swept by the caller afterwards. */
 static void end(ds_departure *departure, dsync_code code) {
     ds_engine *engine = departure->session->engine;

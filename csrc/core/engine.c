@@ -48,20 +48,20 @@ ds_engine *ds_engine_new(ds_world *world, ds_backend *backend, const ds_engine_c
         return NULL;
     }
     ds_list_init(&engine->sessions);
-    ds_list_init(&engine->candidates);
+    ds_list_init(&engine->contenders);
     ds_list_init(&engine->idle);
     ds_list_init(&engine->observers);
     ds_list_init(&engine->requests);
     ds_list_init(&engine->close_task.node);
-    ds_map_init(&engine->contenders, ds_random64(world));
+    ds_map_init(&engine->locks, ds_random64(world));
     engine->close_task.run = tell_closed;
     engine->close_timer.fire = close_overdue;
     return engine;
 }
 
 void ds_engine_free(ds_engine *engine) {
-    while (!ds_list_empty(&engine->candidates)) {
-        ds_contender_free(DS_LIST_ENTRY(engine->candidates.next, ds_contender, node));
+    while (!ds_list_empty(&engine->contenders)) {
+        ds_contender_free(DS_LIST_ENTRY(engine->contenders.next, ds_contender, node));
     }
     while (!ds_list_empty(&engine->sessions)) {
         ds_session *session = DS_LIST_ENTRY(engine->sessions.next, ds_session, node);
@@ -70,7 +70,7 @@ void ds_engine_free(ds_engine *engine) {
     }
     ds_timer_stop(engine->world, &engine->close_timer);
     ds_list_remove(&engine->close_task.node);
-    ds_map_free(&engine->contenders);
+    ds_map_free(&engine->locks);
     engine->backend->ops->destroy(engine->backend);
     free_strings(engine);
     ds_free(engine);
@@ -138,8 +138,8 @@ void ds_engine_close(ds_engine *engine, int64_t until_ns, void (*closed)(void *c
         ds_observer_end(DS_LIST_ENTRY(engine->observers.next, ds_observer, node), DSYNC_CLOSED,
                         "the client was closed");
     }
-    /* Contenders stay listed until they are freed below; closing one may wake others, which then find `closing` set. */
-    for (ds_list *link = engine->candidates.next; link != &engine->candidates; link = link->next) {
+    /* Contenders stay listed until ds_engine_free; closing one may wake others, which then find `closing` set. */
+    for (ds_list *link = engine->contenders.next; link != &engine->contenders; link = link->next) {
         ds_contender_close(DS_LIST_ENTRY(link, ds_contender, node));
     }
     end_sessions(engine);

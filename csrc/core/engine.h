@@ -45,9 +45,9 @@ struct ds_engine {
     ds_backend *backend;
     ds_engine_config config;
     ds_list sessions;
-    ds_map contenders;  /* of locks, by path */
-    ds_list candidates; /* contenders that share nothing */
-    ds_list idle;       /* contenders of locks nobody wants now, oldest first, kept for the next acquire */
+    ds_list contenders; /* all of them */
+    ds_map locks;       /* those that waiters share, by path */
+    ds_list idle;       /* of these those that nobody wants now, oldest first, kept for the next acquire */
     size_t idle_count;
     ds_list observers;
     ds_list requests;

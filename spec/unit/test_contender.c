@@ -402,6 +402,6 @@ TEST(idle_contenders_are_kept_but_not_for_ever) {
         (void)desk_log(&d);
     }
     CHECK(d.engine->idle_count <= 65);
-    CHECK_EQ_UINT(d.engine->contenders.count, d.engine->idle_count);
+    CHECK_EQ_UINT(d.engine->locks.count, d.engine->idle_count);
     CHECK(desk_close(&d));
 }
