@@ -183,9 +183,10 @@ typedef struct ds_backend_ops {
     int64_t ttl_min_ms, ttl_max_ms;
     int margin_divisor; /* margin = ttl / this, at least 250 ms */
     int renew_divisor;  /* renew every ttl / this */
-    bool delays; /* what is owned stands beside the queue: whoever is first need not own it (list() tells), and an
-                           entry may outlive the loss of it */
-    bool local;  /* calls complete without a network: a failure is not retried at another endpoint */
+    /* What is owned stands beside the queue: whoever is first need not own it (list() tells), and an entry may outlive
+     * the loss of it. */
+    bool delays;
+    bool local; /* calls complete without a network: a failure is not retried at another endpoint */
 
     void (*destroy)(ds_backend *backend); /* nothing of it may be in flight */
     void (*cancel)(ds_backend *backend, ds_call *call);
@@ -225,8 +226,9 @@ typedef struct ds_backend_ops {
     /* Removes somebody's entry if its token is still `token`, leaving the reason "broken" in its last value. DONE, GONE. */
     void (*evict)(ds_backend *backend, ds_call *call, const char *path, int64_t token);
 
-    void (*get)(ds_backend *backend, ds_call *call,
-                const char *key); /* value, token = the key's modification revision */
+    /* Reads what a write put: `value`, and as `token` the key's modification revision. */
+    void (*get)(ds_backend *backend, ds_call *call, const char *key);
+    /* Lists entries, page by page: `peers`, `next`. */
     void (*list)(ds_backend *backend, ds_call *call, const ds_list_spec *spec);
 
     /* Starts a watch (events come later, also for failures). False: out of memory. */

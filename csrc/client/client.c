@@ -200,11 +200,7 @@ static ds_backend *make_backend(dsync_client *client, const ds_url *url, dsync_e
         config.root = url->path;
         return ds_zookeeper_backend(world, &config, error);
     }
-    ds_error_set(error, DSYNC_UNSUPPORTED,
-                 "this build of dsync has no backend for \"%s\": use local:, etcd://host:2379, consul://host:8500 or "
-                 "memory: (the "
-                 "URL is the first argument of open, else $DSYNC_URL, else local:)",
-                 client->settings.url);
+    ds_error_set(error, DSYNC_UNSUPPORTED, "this build of dsync has no backend for \"%s\"", client->settings.url);
     return NULL;
 }
 

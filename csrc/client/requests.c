@@ -41,7 +41,7 @@ static void done(ds_request *request, dsync_code code, const char *message, cons
 
 /* ---- how they begin ------------------------------------------------------------------------------------------------------ */
 
-/* Takes `key` and `input` over. The client is entered, and left here. */
+/* Takes `key` and `input` over. The client is entered. NULL: error filled. */
 static dsync_op *start(dsync_client *client, dsync_lock *lock, ds_request_kind kind, ds_buf *key, ds_buf *input,
                        int64_t timeout_ns, dsync_error *error) {
     bool failed = (key != NULL && key->failed) || (input != NULL && input->failed);
@@ -70,6 +70,7 @@ static dsync_op *start(dsync_client *client, dsync_lock *lock, ds_request_kind k
     return op;
 }
 
+/* Begins what start() made, if anything, and leaves the client. */
 static dsync_op *run(dsync_client *client, dsync_op *op) {
     if (op != NULL) {
         ds_request_start(client->engine, &op->request);

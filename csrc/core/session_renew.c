@@ -173,7 +173,7 @@ void ds_session_begin_try(ds_session *session) {
     switch (session->state) {
     case DS_SESSION_OPENING:
         session->call.timeout_ns = ds_engine_request_timeout(session->engine, session->timing.ttl_ns);
-        /* Replays keep the first time: the lease may run since then. Too old, and another id is cleaner. */
+        /* A repeated try counts from the first, since when the lease may be running. */
         if (session->trying_ns == 0) {
             session->trying_ns = ds_now(world);
             session->trying_wall_ms = world->ops->wall_ms(world);
@@ -218,7 +218,7 @@ void ds_session_try_again(ds_timer *timer) {
     bool stale_open = session->state == DS_SESSION_OPENING && session->trying_ns != 0 &&
                       ds_now(session->engine->world) - session->trying_ns > session->timing.ttl_ns / 2;
     if (stale_open) {
-        /* An old lease that may or may not run: leave it to its users' successor and remove it. */
+        /* Should this lease run, it has run for too long: its users get a new one, and it is removed. */
         ds_engine *engine = session->engine;
         ds_list users;
         ds_list_init(&users);

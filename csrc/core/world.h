@@ -76,9 +76,9 @@ typedef struct ds_http_request {
     const char *method;                           /* "GET", "PUT", "POST", "DELETE" */
     const char *target;                           /* path and query, already encoded, begins with '/' */
     const char *headers[DS_HTTP_HEADERS_MAX + 1]; /* "Name: value" lines, copied; NULL ends */
-    const char
-        *want_headers[DS_HTTP_HEADERS_MAX + 1]; /* names of response headers to report; must outlive the request */
-    const void *body;                           /* copied */
+    /* Names of response headers to report; must outlive the request. NULL ends. */
+    const char *want_headers[DS_HTTP_HEADERS_MAX + 1];
+    const void *body; /* copied */
     size_t body_size;
     size_t reply_max;   /* cap on a unary body or on one burst of a stream, bytes */
     int64_t timeout_ns; /* from now, connecting included; DS_NEVER for a stream */

@@ -74,7 +74,7 @@ static int guard_lost(lua_State *L) {
     return 1;
 }
 
-/* guard:bind_slot_arm(): after a loss that no signal told. */
+/* guard:arm(): after a loss that no signal told. */
 static int guard_arm(lua_State *L) {
     const guard *g = check_guard(L);
     lua_State *guarded = g->slot != NULL ? atomic_load(&g->slot->L) : NULL;

@@ -1,13 +1,13 @@
-/* frames.c: refuses what would be the end of libzookeeper, and of the process with it. At an answer that nobody asked for the
- * library fails an assertion; of a frame that is too short it reads on behind its end; and for one of an impossible length
- * it finds no memory and then waits, while its socket stays readable, for the rest of its patience. Here such a
- * connection is broken instead, which the library survives: it tries the next server.
+/* frames.c: refuses what would be the end of libzookeeper, and of the process with it. At an answer that nobody asked
+ * for the library fails an assertion; of a frame that is too short it reads on behind its end; and for one of an
+ * impossible length it finds no memory and then waits, while its socket stays readable, for the rest of its patience.
+ * Here such a connection is broken instead, which the library survives: it tries the next server.
  *
  * And keeps a connection's end from it until it reads. Where it cannot send, it closes the socket without a word: requests
  * that were under way are neither answered nor lost, and watches asked for then are never set.
  *
- * Seen by nobody but the library, which is linked into the same module: its connect, send and recv are these. Knows where frames
- * begin and whose number an answer has, and nothing of what is in them.
+ * Seen by nobody but the library, which is linked into the same module: its connect, send and recv are these. Knows where
+ * frames begin and whose number an answer has, and nothing of what is in them.
  */
 #include "frames.h"
 

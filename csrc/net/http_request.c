@@ -2,6 +2,7 @@
 #include "http_internal.h"
 
 #include <string.h>
+#include <strings.h>
 
 static bool reserve(ds_http *http, size_t size) {
     if (size <= http->store_capacity) {

@@ -21,8 +21,7 @@ typedef struct ds_http_config {
     int64_t connect_timeout_ms;
     const char *tls_ca, *tls_cert, *tls_key, *tls_server_name;
     bool tls_insecure_skip_verify;
-    bool
-        late; /* libcurl is loaded for the first request over HTTP/1.1, which hears of it when it cannot; else at once */
+    bool late; /* libcurl is loaded for the first request over HTTP/1.1, which fails when it cannot be; else at once */
 } ds_http_config;
 
 /* `http` NULL: a loop without a network (memory:, local:), which never opens a socket. NULL with `error` filled
