@@ -141,8 +141,9 @@ void ds_consul_settings_free(ds_consul_settings *settings) {
     ds_free(settings->checks);
 }
 
-/* With a region set, that of the agents is the region's; the global scope is in the one that is named, else in the one
- * that the agents call primary. */
+/* Where a key is; NULL: in the agents' own datacenter. Without a region that is the named one, for all keys. With a
+ * region its keys are in the agents' own, and the global ones in the named one, else in the one that the agents call
+ * primary. */
 const char *ds_consul_datacenter(const ds_consul *consul, bool global) {
     if (consul->region != NULL && !global) {
         return NULL;

@@ -11,12 +11,12 @@
 typedef struct ds_etcd_auth {
     char *user, *password; /* NULL: no user */
     char *token_file;
-    char
-        *headers[DS_ETCD_WIRES]; /* the token as each encoding has it, such as "Authorization: <token>"; or NULL, all */
-    uint64_t serial;             /* which token this is; counts up */
-    int64_t taken_ns;            /* when it was obtained */
-    bool off;                    /* the server knows no authentication at present */
-    bool asking;                 /* `exchange` is under way */
+    /* The token as each encoding has it, such as "Authorization: <token>". All are NULL while there is none. */
+    char *headers[DS_ETCD_WIRES];
+    uint64_t serial;  /* which token this is; counts up */
+    int64_t taken_ns; /* when it was obtained */
+    bool off;         /* the server knows no authentication at present */
+    bool asking;      /* `exchange` is under way */
     ds_etcd_exchange exchange;
     ds_list waiters;
 } ds_etcd_auth;
@@ -29,7 +29,7 @@ bool ds_etcd_auth_init(ds_etcd_auth *auth, ds_etcd *etcd, const ds_backend_confi
 void ds_etcd_auth_free(ds_etcd_auth *auth);
 
 typedef enum ds_etcd_auth_state {
-    DS_ETCD_AUTH_READY,  /* send; auth->header may be NULL */
+    DS_ETCD_AUTH_READY,  /* send; with auth->headers, unless they are NULL */
     DS_ETCD_AUTH_WAIT,   /* call ds_etcd_auth_wait first */
     DS_ETCD_AUTH_FAILED, /* error says why */
 } ds_etcd_auth_state;

@@ -133,9 +133,6 @@ ds_etcd_verdict ds_etcd_judge(int http, const ds_etcd_status *status) {
         verdict.server_ailing = false;
         return verdict;
     }
-    if (status->code == DS_ETCD_UNREAD) {
-        return (ds_etcd_verdict){.outcome = DS_AMBIGUOUS};
-    }
     return status->code > 0 ? judge_code(status) : judge_http(http);
 }
 

@@ -112,7 +112,7 @@ static const ds_json *read_object(reader *r, const ds_json *object, const char *
     return member;
 }
 
-/* The members of an array of objects are counted, and `size` bytes made for each. */
+/* The first of an array of objects, and how many there are. NULL and 0: none. */
 static const ds_json *read_array(reader *r, const ds_json *object, const char *name, size_t *count) {
     *count = 0;
     if (ds_json_member(object, name) == NULL) {

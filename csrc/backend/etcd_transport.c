@@ -123,8 +123,7 @@ static void judge_error(ds_etcd_exchange *exchange, int http, const ds_etcd_stat
     deliver(exchange, &result);
 }
 
-/* An answer with status 200 that no etcd gives. From one that has talked sense before it says nothing of the request.
- * */
+/* An answer with status 200 that no etcd gives. From one that has talked sense before it says nothing of the request. */
 static void judge_nonsense(ds_etcd_exchange *exchange) {
     ds_etcd *etcd = exchange->etcd;
     ds_error_set(&exchange->error, DSYNC_PROTOCOL,
@@ -168,8 +167,8 @@ static void judge_unfit(ds_etcd_exchange *exchange, const ds_http_result *http) 
     deliver(exchange, &result);
 }
 
-/* The server has seen nothing of the message. Where the connection was merely closed, an answer in JSON is the proof. False:
- * nothing has come of it. */
+/* The server has seen nothing of the message. Where the connection was merely closed, an answer in JSON is the proof.
+ * False: nothing has come of it. */
 static bool try_json(ds_etcd_exchange *exchange, const ds_http_result *http) {
     bool certain = http->code == DSYNC_UNSUPPORTED;
     if (certain && !ds_etcd_fall_back(exchange->etcd, exchange->endpoint, http->message, &exchange->error)) {

@@ -19,8 +19,8 @@
 #define PASSES 6         /* before that, until few are left and nobody waits long */
 #define FEW 1000
 
-static pthread_mutex_t fold_mutex =
-    PTHREAD_MUTEX_INITIALIZER; /* held while a thread of this file uses SQLite; a leaf */
+/* Held while a thread of this file uses SQLite; a leaf. */
+static pthread_mutex_t fold_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* How many frames the log had when this began. Those that came since are not folded. 0: somebody else does it. */
 static int fold(sqlite3 *db) {

@@ -6,7 +6,7 @@
 
 #define ROWS_MAX 256 /* of the log at a time */
 
-/* Takes the text, unless it is `value` NULL. False: out of memory. */
+/* Copies the key, and the value unless it is NULL. False: out of memory. */
 static bool add_news(loc_watch *watch, ds_watch_kind kind, const char *key, int64_t token, int64_t revision,
                      const char *value, size_t size) {
     size_t key_size = strlen(key) + 1;

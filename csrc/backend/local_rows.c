@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define LOG_KEPT 1024
-#define LOG_TRIM 64        /* at every so manieth change */
+#define LOG_TRIM 64        /* once in so many changes */
 #define LOG_VALUE_MAX 4096 /* of a larger value the log says only that there is one */
 
 /* ---- telling ------------------------------------------------------------------------------------------------------------- */

@@ -130,7 +130,11 @@ static void set_start(loc_store *store, loc_watch *watch, const loc_found *found
 
 static bool begin_watch(loc_store *store, loc_watch *watch) {
     loc_found found = {false, 0, 0, 0};
-    if (!loc_store_ready(store) || (loc_bell_start(store), !loc_begin(store, false))) {
+    if (!loc_store_ready(store)) {
+        return false;
+    }
+    loc_bell_start(store);
+    if (!loc_begin(store, false)) {
         return false;
     }
     if (!watch->subtree) {
@@ -233,7 +237,8 @@ static void look(ds_local *local) {
     }
 }
 
-static void end_due(ds_local *local, const char *why) {
+/* What was read in a transaction that failed is not believed: all end but those that were not looked at yet. */
+static void end_looked_at(ds_local *local, const char *why) {
     for (ds_list *node = local->watches.next; node != &local->watches; node = node->next) {
         loc_watch *watch = DS_LIST_ENTRY(node, loc_watch, in_client);
         watch->ended = watch->ended == NULL && !watch->due ? why : watch->ended;
@@ -254,7 +259,7 @@ static bool look_around(ds_local *local) {
         }
         look(local);
         if (!loc_commit(store)) {
-            end_due(local, "the database cannot be read");
+            end_looked_at(local, "the database cannot be read");
         }
         if (!needs_write(store)) {
             break;

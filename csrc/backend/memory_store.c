@@ -13,8 +13,8 @@
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static ds_list registry = {&registry, &registry};
 static ds_list inherited = {&inherited, &inherited}; /* a forked child's: never used, and never freed */
-static int64_t
-    highest_revision; /* of any store that ever was: the tokens of a name never repeat, even in a new store */
+/* Of any store that ever was: the tokens of a name never repeat, even in a new store. */
+static int64_t highest_revision;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void note_revision(const mem_store *store) {
