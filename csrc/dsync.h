@@ -1,9 +1,9 @@
 /* dsync.h: distributed locks and leader election. The public C API; the Lua module uses this and nothing else.
  *
- * A client talks to one store (etcd, memory, ...) and keeps its sessions alive from a thread of its own. A lock is a
- * name in that store; a leader is a candidate in an election. Both are a `dsync_lock` here, because they are one thing:
- * a place in a queue, held under a session that is renewed in the background. Whether you hold is decided by this
- * process's clock: dsync_held() is right even when the network is silent or the process was stopped.
+ * A client talks to one store (etcd, Consul, ZooKeeper, a file on this host, memory) and keeps its sessions alive from a
+ * thread of its own. A lock is a name in that store; a leader is a candidate in an election. Both are a `dsync_lock` here,
+ * because they are one thing: a place in a queue, held under a session that is renewed in the background. Whether you hold
+ * is decided by this process's clock: dsync_held() is right even when the network is silent or the process was stopped.
  *
  * Threads. A client and everything made from it may be used by several threads at once; no call holds a lock while it
  * calls you, because nothing calls you: results and losses are read with dsync_next_event() or dsync_op_wait().
@@ -12,9 +12,11 @@
  * Signals. The client's thread blocks all signals but the synchronous ones; the library installs no handler, and sends
  * no signal but those a dsync_alarm was made for.
  *
- * Conventions. Times are milliseconds in int64_t. A call that can fail returns a dsync_code (0 is success) or a pointer
- * (NULL is failure) and describes the failure in the dsync_error it was given (which may be NULL). Strings that come in
- * are copied; strings that go out live as long as the object they were asked of, unless a function says otherwise.
+ * Conventions. Times are milliseconds in int64_t; -1 means for ever where something waits. A call that can fail returns a
+ * dsync_code (0 is success) or a pointer (NULL is failure) and describes the failure in the dsync_error it was given
+ * (which may be NULL). Strings that come in are copied; strings that go out live as long as the object they were asked
+ * of, unless a function says otherwise. Any call that makes or begins something can fail with DSYNC_FORKED, DSYNC_CLOSED
+ * (unless it says otherwise), DSYNC_RESOURCE, and DSYNC_INVALID for a bad argument.
  */
 #ifndef DSYNC_H
 #define DSYNC_H
@@ -132,9 +134,11 @@ typedef struct dsync_lock dsync_lock;
 typedef struct dsync_op dsync_op;
 typedef struct dsync_watcher dsync_watcher;
 
-/* Opens a client. `url`: "etcd://h1,h2:2379", "etcds://" (TLS), "memory:[name]"; NULL means $DSYNC_URL, else "local:".
- * No I/O: the server need not be up (see dsync_ping). Free with dsync_close + dsync_client_unref. NULL on bad options:
- * DSYNC_CONFIG, DSYNC_UNSUPPORTED or DSYNC_RESOURCE. */
+/* Opens a client. `url`: "etcd://h1,h2:2379", "etcds://" (TLS), "consul://h1,h2:8500", "consuls://" (TLS),
+ * "consul+unix:///path", "zookeeper://h1,h2:2181/chroot", "local:[path]" (one host, no server) or "memory:[name]" (one
+ * process); NULL means $DSYNC_URL, else "local:". No request is made: the server need not be up (see dsync_ping_start).
+ * `options` may be NULL. Free with dsync_close + dsync_client_unref. NULL on bad options: DSYNC_INVALID, DSYNC_CONFIG,
+ * DSYNC_UNSUPPORTED or DSYNC_RESOURCE. */
 DSYNC_API dsync_client *dsync_open(const char *url, const dsync_options *options, dsync_error *error);
 
 /* Begins to load, in the background, the libraries that a client of this URL will need (libcurl, with all it brings
@@ -153,7 +157,9 @@ DSYNC_API dsync_op *dsync_close_start(dsync_client *client, int64_t timeout_ms, 
  * waits for such closings, each within its close_timeout_ms. */
 DSYNC_API void dsync_close_later(dsync_client *client);
 DSYNC_API void dsync_client_ref(dsync_client *client);
-DSYNC_API void dsync_client_unref(dsync_client *client); /* the last one closes as dsync_close_later does */
+/* NULL is fine. The last one closes as dsync_close_later does; locks, operations and watchers hold references of their
+ * own until they are freed. */
+DSYNC_API void dsync_client_unref(dsync_client *client);
 
 DSYNC_API const char *dsync_client_id(const dsync_client *client);
 DSYNC_API const char *dsync_client_backend(const dsync_client *client); /* "etcd" */
@@ -179,13 +185,14 @@ DSYNC_API void dsync_free(void *memory); /* frees what this library handed over 
 /* ---- operations ---------------------------------------------------------------------------------------------------- */
 
 /* Calls named *_start begin something and return at once with an operation; NULL means it could not even begin (error
- * filled). An operation ends exactly once, by its own deadline. Free it with dsync_op_free at any time: a pending one is
- * cancelled and cleans up behind itself. */
+ * filled). An operation ends exactly once, by its own deadline: an acquire's is its wait, that of dsync_revoked_start and
+ * dsync_ping_start is given, a close's is its timeout, and all others end within 5 seconds. Free it with dsync_op_free at
+ * any time: a pending one is cancelled and cleans up behind itself. */
 
 /* Waits until `op` has ended, at most `timeout_ms` (-1: for ever). 1 = ended, 0 = not yet. While waiting, the calling
  * thread drives the client itself. */
 DSYNC_API int dsync_op_wait(dsync_op *op, int64_t timeout_ms);
-DSYNC_API int dsync_op_done(const dsync_op *op);
+DSYNC_API int dsync_op_done(const dsync_op *op); /* 1 = ended, 0 = not yet */
 /* The result of an ended operation; DSYNC_OK or a code with its message (lives as long as the op). Pending: DSYNC_UNKNOWN. */
 DSYNC_API dsync_code dsync_op_result(const dsync_op *op, const char **message);
 /* Ends a pending operation with DSYNC_CANCELLED; what it had begun on the server is removed in the background. */
@@ -235,7 +242,8 @@ typedef struct dsync_event {
 
 /* Takes the next event; 0 when there is none. */
 DSYNC_API int dsync_next_event(dsync_client *client, dsync_event *event);
-/* Waits until there is an event, at most timeout_ms. 1: there is one. */
+/* Waits until there is an event, at most timeout_ms (-1: for ever). 1: there is one; 0: not in that time. Drives the
+ * client as dsync_op_wait does. */
 DSYNC_API int dsync_wait_event(dsync_client *client, int64_t timeout_ms);
 /* A descriptor that is readable while events are waiting: poll it, then take events until there are none. Owned by the
  * client, valid until dsync_close; -1 with error filled when none can be had. Do not read from it. */
@@ -253,7 +261,7 @@ DSYNC_API void dsync_want_notices(dsync_client *client, int wanted);
 /* Options of one lock or candidate; 0/NULL inherits the client's. Start from dsync_lock_options_init(). */
 typedef struct dsync_lock_options {
     size_t size;
-    int64_t ttl_ms, wait_ms, hold_ms; /* -2 = inherit for wait_ms */
+    int64_t ttl_ms, wait_ms, hold_ms; /* wait_ms: -2 = inherit, -1 = for ever, 0 = try once */
     const char *value;
     size_t value_size;
     int has_value;     /* value is meant even if empty */
@@ -267,8 +275,9 @@ typedef struct dsync_lock_options {
 } dsync_lock_options;
 DSYNC_API void dsync_lock_options_init(dsync_lock_options *options);
 
-/* A lock by name, or a candidate (which every call below also takes: acquire = campaign, release = resign). No I/O. Free
- * with dsync_lock_free; a held one is released in the background. NULL: DSYNC_INVALID names the argument. */
+/* A lock by name, or a candidate (which every call below also takes: acquire = campaign, release = resign). No I/O, also
+ * after dsync_close. Free with dsync_lock_free; a held one is released in the background. NULL: DSYNC_INVALID names the
+ * argument, DSYNC_CONFIG says which times cannot work together. */
 DSYNC_API dsync_lock *dsync_lock_new(dsync_client *client, const char *name, const dsync_lock_options *options,
                                      dsync_error *error);
 DSYNC_API dsync_lock *dsync_leader_new(dsync_client *client, const char *name, const dsync_lock_options *options,
@@ -291,7 +300,7 @@ typedef struct dsync_acquire_options {
 DSYNC_API void dsync_acquire_options_init(dsync_acquire_options *options);
 
 /* Acquire: DSYNC_OK held; DSYNC_TIMEOUT, DSYNC_CONTENDED (wait 0; the message names the holder), DSYNC_ALREADY_HELD,
- * DSYNC_CANCELLED, DSYNC_CLOSED, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_RESOURCE. */
+ * DSYNC_CANCELLED, DSYNC_CLOSED, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_RESOURCE. `options` may be NULL. */
 DSYNC_API dsync_op *dsync_acquire_start(dsync_lock *lock, const dsync_acquire_options *options, dsync_error *error);
 DSYNC_API dsync_code dsync_acquire(dsync_lock *lock, const dsync_acquire_options *options, dsync_error *error);
 /* Release: DSYNC_OK; DSYNC_LOST (it had been lost before), DSYNC_NOT_HELD, DSYNC_UNKNOWN (not confirmed in time: "free
@@ -315,7 +324,7 @@ DSYNC_API int64_t dsync_token(const dsync_lock *lock);            /* of the pres
 DSYNC_API uint64_t dsync_acquisition(const dsync_lock *lock);     /* counts this object's acquisitions, 0 = none yet */
 DSYNC_API dsync_reason dsync_lost_reason(const dsync_lock *lock); /* of the last acquisition; DSYNC_NOT_LOST */
 /* Ends when the present acquisition ends: DSYNC_LOST with lost_reason set, or DSYNC_OK after a release; DSYNC_NOT_HELD
- * at once when there is none; DSYNC_TIMEOUT. */
+ * at once when there is none; DSYNC_TIMEOUT after timeout_ms (-1: never). */
 DSYNC_API dsync_op *dsync_revoked_start(dsync_lock *lock, int64_t timeout_ms, dsync_error *error);
 
 /* An alarm: `signo` (0: none) is sent to the calling thread at the moment the present acquisition is lost, so that work
@@ -328,19 +337,24 @@ DSYNC_API int dsync_alarm_rung(const dsync_alarm *alarm); /* async-signal-safe *
 DSYNC_API void dsync_alarm_free(dsync_alarm *alarm);      /* NULL is fine; not from a signal handler */
 
 /* Guarded writes: the server applies them only while this very acquisition owns the lock. Key: a name below
- * <prefix>/data. DSYNC_OK, DSYNC_LOST, DSYNC_NOT_HELD, DSYNC_UNKNOWN, DSYNC_UNAVAILABLE. */
+ * <prefix>/data. DSYNC_OK, DSYNC_LOST, DSYNC_NOT_HELD, DSYNC_UNKNOWN (it may or may not have been applied),
+ * DSYNC_UNAVAILABLE (it was not applied), DSYNC_DENIED, DSYNC_CLOSED. */
 DSYNC_API dsync_op *dsync_put_start(dsync_lock *lock, const char *key, const void *value, size_t size,
                                     dsync_error *error);
 DSYNC_API dsync_op *dsync_delete_start(dsync_lock *lock, const char *key, dsync_error *error);
-/* Replaces the value others see beside this holder (elections: proclaim). */
+/* Replaces the value others see beside this holder (elections: proclaim). Ends as guarded writes do. */
 DSYNC_API dsync_op *dsync_proclaim_start(dsync_lock *lock, const void *value, size_t size, int is_json,
                                          dsync_error *error);
-/* Who holds and who waits: entries in order, at most `limit` (0: all). */
+/* Who holds and who waits: entries in order, at most `limit` (0: all). Ends as the calls below do. */
 DSYNC_API dsync_op *dsync_queue_start(dsync_lock *lock, size_t limit, dsync_error *error);
 
 /* ---- the store at large --------------------------------------------------------------------------------------------- */
 
-/* Is a server there, may we talk to it, has it a leader? dsync_op_value says who answered. */
+/* These end with DSYNC_OK, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_CLOSED or DSYNC_RESOURCE, and what is said
+ * beside each. */
+
+/* Is a server there, may we talk to it, has it a leader? dsync_op_value says who answered. timeout_ms: up to an hour; -1,
+ * or anything longer, means 5 seconds. */
 DSYNC_API dsync_op *dsync_ping_start(dsync_client *client, int64_t timeout_ms, dsync_error *error);
 /* What a guarded put wrote. DSYNC_OK with dsync_op_value NULL when there is nothing. */
 DSYNC_API dsync_op *dsync_get_start(dsync_client *client, const char *key, dsync_error *error);
@@ -348,7 +362,8 @@ DSYNC_API dsync_op *dsync_get_start(dsync_client *client, const char *key, dsync
 DSYNC_API dsync_op *dsync_locks_start(dsync_client *client, const char *name_prefix, dsync_error *error);
 /* Every candidate of every election in a namespace (NULL: the client's). */
 DSYNC_API dsync_op *dsync_members_start(dsync_client *client, const char *name_space, dsync_error *error);
-/* Force-releases somebody's lock if its token is still `token`. DSYNC_OK; DSYNC_NOT_HELD when it is not. */
+/* Force-releases somebody's lock if its token is still `token`. DSYNC_OK; DSYNC_NOT_HELD when it is not. After
+ * DSYNC_UNAVAILABLE it may have happened all the same. */
 DSYNC_API dsync_op *dsync_break_start(dsync_client *client, const char *name, const dsync_lock_options *options,
                                       int64_t token, dsync_error *error);
 
@@ -371,10 +386,11 @@ DSYNC_API dsync_watcher *dsync_watch(dsync_client *client, const char *name_spac
 /* The next change, 0 when there is none now, -1 when the watcher has ended (error says why). The strings live until the
  * next call. */
 DSYNC_API int dsync_watch_next(dsync_watcher *watcher, dsync_change *change, dsync_error *error);
-/* Waits until there is a change or the end. 1: there is. */
+/* Waits until there is a change or the end, at most timeout_ms (-1: for ever). 1: there is; 0: not in that time. Drives
+ * the client as dsync_op_wait does. */
 DSYNC_API int dsync_watch_wait(dsync_watcher *watcher, int64_t timeout_ms);
 DSYNC_API uint64_t dsync_watcher_number(const dsync_watcher *watcher);
-DSYNC_API void dsync_watcher_close(dsync_watcher *watcher); /* wakes whoever waits */
+DSYNC_API void dsync_watcher_close(dsync_watcher *watcher); /* wakes whoever waits; it ends with DSYNC_CLOSED */
 DSYNC_API void dsync_watcher_free(dsync_watcher *watcher);  /* NULL is fine */
 
 #ifdef __cplusplus
