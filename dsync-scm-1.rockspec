@@ -94,6 +94,7 @@ build = {
             "csrc/backend/memory_store.c",
             "csrc/backend/memory_watch.c",
             "csrc/backend/secret.c",
+            "csrc/backend/stamp.c",
             "csrc/backend/zookeeper.c",
             "csrc/backend/zookeeper_call.c",
             "csrc/backend/zookeeper_guard.c",

@@ -3,6 +3,7 @@
 
 #include "../csrc/backend/etcd.h"
 #include "../csrc/backend/etcd_json.h"
+#include "../csrc/backend/stamp.h"
 #include "../csrc/base/json.h"
 #include "../csrc/core/name.h"
 #include "../csrc/core/value.h"
@@ -256,13 +257,13 @@ static void a_stamp(fz *in) {
     ds_lease lease = {.nonce = 5, .prefix = "p", .info = fz_flag(in) ? "{}" : "{\"id\":\"n\"}"};
     uint64_t epoch = (uint64_t)fz_int64(in) & INT64_MAX, got = 0;
     ds_buf out = DS_BUF_EMPTY;
-    ds_etcd_stamp(&out, &lease, epoch);
-    FZ_CHECK(ds_etcd_stamp_epoch(ds_bytes_of(&out), &got) && got == epoch);
+    ds_stamp_make(&out, &lease, epoch);
+    FZ_CHECK(ds_stamp_epoch(out.data, out.size, &got) && got == epoch);
     ds_buf_free(&out);
     ds_bytes value = some(in);
-    (void)ds_etcd_stamp_epoch(value, &got);
+    (void)ds_stamp_epoch(value.data, value.size, &got);
     const char *by = fz_text(in, 100);
-    ds_etcd_broken_value(&out, value, by);
+    ds_stamp_broken(&out, value.data, value.size, by);
     ds_json *json = read_back(&out);
     FZ_CHECK(ds_json_is_object(json) && ds_json_member(json, "broken_by") != NULL);
     ds_json_free(json);

@@ -209,12 +209,8 @@ void ds_consul_key_waiting(const ds_consul *consul, ds_buf *out, const char *pat
 void ds_consul_key_queue(const ds_consul *consul, ds_buf *out, const char *path); /* ends with a slash */
 void ds_consul_key_entry(const ds_consul *consul, ds_buf *out, const char *path, const char *nonce);
 void ds_consul_key_session(ds_buf *out, const ds_lease *lease);
-/* What the session key holds at this epoch: {"epoch":3,...info}. The same lease and epoch give the same bytes. */
-void ds_consul_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch);
 /* Where somebody who removes an entry leaves the reason: "<path>/.broken/<nonce>". */
 void ds_consul_add_broken_key(ds_buf *out, const char *entry_key);
-void ds_consul_broken_value(ds_buf *out, const char *by);
-bool ds_consul_stamp_epoch(const char *value, size_t size, uint64_t *epoch);
 const char *ds_consul_bare(const char *path); /* without the slash it may begin with */
 /* Is it in the primary datacenter? */
 bool ds_consul_is_global(const ds_consul *consul, const char *path);

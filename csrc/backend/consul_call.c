@@ -3,6 +3,7 @@
  * A call's buffers are used again by later calls, so that a busy client allocates next to nothing.
  */
 #include "consul.h"
+#include "stamp.h"
 
 #include "../base/error.h"
 
@@ -307,7 +308,7 @@ static void on_session_read(ds_consul_call *call, const ds_consul_answer *answer
         return;
     }
     uint64_t epoch = 0;
-    (void)ds_consul_stamp_epoch(pair->value, pair->value_size, &epoch); /* 0: unknown */
+    (void)ds_stamp_epoch(pair->value, pair->value_size, &epoch); /* 0: unknown */
     call->epoch = epoch;
     if (call->changed) { /* by a copy of the request that came before the epoch moved */
         ds_reply reply = {.outcome = DS_AMBIGUOUS, .message = "Consul: the session's epoch has moved on meanwhile"};

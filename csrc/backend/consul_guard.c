@@ -2,6 +2,7 @@
  * else.
  */
 #include "consul_queue.h"
+#include "stamp.h"
 
 #include "../base/error.h"
 
@@ -243,7 +244,7 @@ static void evict_native(ds_consul_call *call) {
 static void evict_entry(ds_consul_call *call, const ds_consul_pair *entry, const ds_consul_pair *native, bool holds) {
     int64_t modified = entry->modified, lock = native != NULL ? native->modified : 0;
     ds_consul_add_broken_key(&call->other, entry->key);
-    ds_consul_broken_value(&call->value, call->consul->id);
+    ds_stamp_broken(&call->value, "", 0, call->consul->id);
     ds_buf_add_text(&call->own, entry->key);
     ds_buf_add_text(&call->session, entry->session);
     if (ds_consul_no_memory(call)) {

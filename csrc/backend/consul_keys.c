@@ -1,14 +1,11 @@
-/* consul_keys.c: names of dsync's keys in Consul, what the session key holds, and how a key is written in a URL. Pure. */
+/* consul_keys.c: names of dsync's keys in Consul, and how a key is written in a URL. Pure. */
 #include "consul.h"
 
 #include "../base/error.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #define NATIVE_END "/.lock"
-
-static const ds_json_limits stamp_limits = {32, 4096};
 
 /* ---- whose convention -------------------------------------------------------------------------------------------- */
 
@@ -95,26 +92,6 @@ void ds_consul_key_session(ds_buf *out, const ds_lease *lease) {
     ds_buf_add_format(out, "%s/session/%s", ds_consul_bare(lease->prefix), lease->id);
 }
 
-void ds_consul_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch) {
-    const char *info = lease->info != NULL ? lease->info : "{}";
-    ds_buf_clear(out);
-    ds_buf_add_format(out, "{\"epoch\":%" PRIu64, epoch);
-    if (info[0] == '{' && info[1] != '\0' && info[1] != '}') {
-        ds_buf_add_char(out, ',');
-        ds_buf_add_text(out, info + 1);
-    } else {
-        ds_buf_add_char(out, '}');
-    }
-}
-
-bool ds_consul_stamp_epoch(const char *value, size_t size, uint64_t *epoch) {
-    bool no_memory;
-    ds_json *json = ds_json_parse(value, size, &stamp_limits, &no_memory, NULL);
-    bool found = json != NULL && ds_json_uint64(json, "epoch", epoch);
-    ds_json_free(json);
-    return found;
-}
-
 /* ---- what a key is ------------------------------------------------------------------------------------------------ */
 
 /* Length of the path of the entry's queue, 0: it is no entry. */
@@ -145,7 +122,7 @@ size_t ds_consul_room(const ds_consul *consul, const char *key) {
     return room;
 }
 
-/* ---- why an entry was removed -------------------------------------------------------------------------------------- */
+/* ---- where it is told why an entry was removed ---------------------------------------------------------------------- */
 
 void ds_consul_add_broken_key(ds_buf *out, const char *entry_key) {
     const char *nonce = strrchr(entry_key, '/');
@@ -153,13 +130,6 @@ void ds_consul_add_broken_key(ds_buf *out, const char *entry_key) {
     ds_buf_add(out, entry_key, entry_base(entry_key));
     ds_buf_add_text(out, "/.broken/");
     ds_buf_add_text(out, nonce != NULL ? nonce + 1 : entry_key);
-}
-
-void ds_consul_broken_value(ds_buf *out, const char *by) {
-    ds_buf_clear(out);
-    ds_buf_add_text(out, "{" DS_BROKEN_MARK ":");
-    ds_json_add_text(out, by, strlen(by));
-    ds_buf_add_char(out, '}');
 }
 
 /* ---- in a URL ------------------------------------------------------------------------------------------------------ */

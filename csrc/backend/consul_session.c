@@ -4,6 +4,7 @@
  * after an answer that never came the session is looked for by that name. How it ends: consul_close.c.
  */
 #include "consul.h"
+#include "stamp.h"
 
 #include "../base/error.h"
 
@@ -63,8 +64,11 @@ static void on_key_found(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *pair = ds_consul_find(answer, call->session.data);
     uint64_t epoch;
     if (pair == NULL || strcmp(pair->session, call->id) != 0 ||
-        !ds_consul_stamp_epoch(pair->value, pair->value_size, &epoch)) {
+        !ds_stamp_epoch(pair->value, pair->value_size, &epoch)) {
         ds_consul_finish_lost(call);
+    } else if (epoch == 0) { /* whose it is cannot be told */
+        ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_RESOURCE, .message = "out of memory"};
+        ds_consul_finish(call, &reply);
     } else {
         opened(call, pair, epoch);
     }
@@ -144,7 +148,7 @@ void ds_consul_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
     call->lease = lease;
     call->exchange.global = lease->global;
     call->epoch = lease->epoch;
-    ds_consul_stamp(&call->stamp, lease, lease->epoch);
+    ds_stamp_make(&call->stamp, lease, lease->epoch);
     if (ds_consul_no_memory(call)) {
         return;
     }

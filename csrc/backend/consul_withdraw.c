@@ -5,6 +5,7 @@
  * next try goes on where the last one ended.
  */
 #include "consul_queue.h"
+#include "stamp.h"
 
 #include <string.h>
 
@@ -51,7 +52,7 @@ static void on_epoch_read(ds_consul_call *call, const ds_consul_answer *answer) 
                memcmp(pair->value, call->stamp_next.data, pair->value_size) == 0) {
         epoch_moved(call, pair); /* by an earlier copy of this request */
     } else {
-        (void)ds_consul_stamp_epoch(pair->value, pair->value_size, &call->epoch);
+        (void)ds_stamp_epoch(pair->value, pair->value_size, &call->epoch);
         ds_consul_finish_place(call, DS_PLACE_STALE);
     }
 }
@@ -102,7 +103,7 @@ void ds_consul_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lea
     call->lease_impl = lease->impl;
     call->epoch = next_epoch;
     call->token = 0;
-    ds_consul_stamp(&call->stamp_next, lease, next_epoch);
+    ds_stamp_make(&call->stamp_next, lease, next_epoch);
     if (ds_consul_no_memory(call)) {
         return;
     }

@@ -104,12 +104,6 @@ void ds_etcd_key_session(ds_buf *out, const ds_lease *lease); /* "<prefix>/sessi
 void ds_etcd_key_entry(ds_buf *out, const ds_entry *entry);   /* "<path>/<lease hex>-<nonce>" */
 /* [begin, end) covers every key below the path. */
 void ds_etcd_key_range(ds_buf *begin, ds_buf *end, const char *path);
-/* What the session key holds at this epoch: {"epoch":3,...info}. The same lease and epoch give the same bytes. */
-void ds_etcd_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch);
-/* The epoch in a session key's value, 0 when there is no memory to read it; false: it is not one of ours. */
-bool ds_etcd_stamp_epoch(ds_bytes value, uint64_t *epoch);
-/* `value` with a member that says by whom it was broken; as it is when there is one already. */
-void ds_etcd_broken_value(ds_buf *out, ds_bytes value, const char *by);
 
 /* ---- pieces of transactions ------------------------------------------------------------------------------------- */
 

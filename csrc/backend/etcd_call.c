@@ -3,6 +3,7 @@
  * A call's buffers are used again by later calls, so that a busy client allocates next to nothing.
  */
 #include "etcd.h"
+#include "stamp.h"
 
 #include "../base/error.h"
 
@@ -301,7 +302,7 @@ void ds_etcd_finish_unless_lost(ds_etcd_call *call, const ds_etcd_reply *reply, 
         ds_etcd_finish_lost(call);
     } else {
         uint64_t epoch = 0;
-        (void)ds_etcd_stamp_epoch(kv->value, &epoch); /* 0: unknown */
+        (void)ds_stamp_epoch(kv->value.data, kv->value.size, &epoch); /* 0: unknown */
         call->epoch = epoch;
         ds_etcd_finish_place(call, place, reply->header.revision);
     }

@@ -2,6 +2,7 @@
  * queue, and the removal of somebody else's entry.
  */
 #include "etcd.h"
+#include "stamp.h"
 
 #include <string.h>
 
@@ -50,8 +51,8 @@ void ds_etcd_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease
     call->lease_id = (int64_t)lease->nonce;
     call->epoch = next_epoch;
     ds_etcd_key_session(&call->session, lease);
-    ds_etcd_stamp(&call->stamp, lease, lease->epoch);
-    ds_etcd_stamp(&call->stamp_next, lease, next_epoch);
+    ds_stamp_make(&call->stamp, lease, lease->epoch);
+    ds_stamp_make(&call->stamp_next, lease, next_epoch);
     size_t ends[DS_WITHDRAW_MAX] = {0};
     for (size_t i = 0; i < count; i++) {
         ds_etcd_key_entry(&call->own, entries[i]);
@@ -99,7 +100,7 @@ void ds_etcd_write(ds_backend *backend, ds_call *owner, const ds_write *write) {
     call->token = entry->token;
     ds_etcd_key_entry(&call->own, entry);
     ds_etcd_key_session(&call->session, entry->lease);
-    ds_etcd_stamp(&call->stamp, entry->lease, entry->lease->epoch);
+    ds_stamp_make(&call->stamp, entry->lease, entry->lease->epoch);
     if (ds_etcd_no_memory(call)) {
         return;
     }
@@ -171,7 +172,7 @@ static void on_found(ds_etcd_call *call, const ds_etcd_reply *reply) {
     }
     int64_t lease = kv->lease;
     ds_buf_add(&call->own, kv->key.data, kv->key.size);
-    ds_etcd_broken_value(&call->value, kv->value, call->etcd->id);
+    ds_stamp_broken(&call->value, kv->value.data, kv->value.size, call->etcd->id);
     if (!ds_etcd_no_memory(call)) {
         mark(call, lease);
     }

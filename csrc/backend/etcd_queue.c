@@ -4,6 +4,7 @@
  * place, the token, and the guard of everything that follows.
  */
 #include "etcd.h"
+#include "stamp.h"
 
 #include <string.h>
 
@@ -118,7 +119,7 @@ void ds_etcd_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry, b
         return;
     }
     fill_entry(call, entry);
-    ds_etcd_stamp(&call->stamp, entry->lease, entry->lease->epoch);
+    ds_stamp_make(&call->stamp, entry->lease, entry->lease->epoch);
     if (ds_etcd_no_memory(call)) {
         return;
     }

@@ -7,6 +7,7 @@
 
 #include "../base/error.h"
 #include "etcd_error.h"
+#include "stamp.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -47,7 +48,7 @@ static void on_session_key(ds_etcd_call *call, const ds_etcd_reply *reply) {
     uint64_t epoch;
     if (kv == NULL) {
         ds_etcd_finish_impossible(call);
-    } else if (kv->lease != call->lease_id || !ds_etcd_stamp_epoch(kv->value, &epoch)) {
+    } else if (kv->lease != call->lease_id || !ds_stamp_epoch(kv->value.data, kv->value.size, &epoch)) {
         ds_etcd_finish_lost(call); /* the key is somebody else's, or what was left of an earlier session */
     } else if (epoch == 0) {
         finish_no_memory(call); /* whose it is cannot be told */
@@ -96,7 +97,7 @@ void ds_etcd_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
     call->lease_id = (int64_t)lease->nonce;
     call->epoch = lease->epoch;
     ds_etcd_key_session(&call->session, lease);
-    ds_etcd_stamp(&call->stamp, lease, lease->epoch);
+    ds_stamp_make(&call->stamp, lease, lease->epoch);
     if (ds_etcd_no_memory(call)) {
         return;
     }

@@ -59,9 +59,6 @@ bool ds_zk_is_of(ds_zk_dialect dialect, const char *name, const char *nonce); /*
 ds_zk_sort ds_zk_look(ds_zk_dialect dialect, const char *name, int32_t *number);
 /* Numbers wrap: 2147483647 is followed by -2147483648. */
 bool ds_zk_before(int32_t a, int32_t b);
-void ds_zk_stamp(ds_buf *out, const ds_lease *lease, uint64_t epoch);
-/* `value` with a member that says by whom it was broken; as it is when there is one already. */
-void ds_zk_broken_value(ds_buf *out, const char *value, size_t size, const char *by);
 
 /* ---- links (zookeeper_link.c) ------------------------------------------------------------------------------------ */
 

@@ -2,6 +2,7 @@
  * its queue, and the removal of somebody else's entry.
  */
 #include "zookeeper.h"
+#include "stamp.h"
 
 #include "../base/error.h"
 
@@ -141,7 +142,7 @@ void ds_zk_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease, 
     call->epoch = next_epoch;
     ds_zk_session_key(&call->path, lease);
     ds_zk_path(call->zookeeper, &call->own, call->path.failed ? "" : call->path.data);
-    ds_zk_stamp(&call->stamp, lease, next_epoch);
+    ds_stamp_make(&call->stamp, lease, next_epoch);
     for (size_t i = 0; i < count; i++) {
         ds_buf_add(&call->data, entries[i]->nonce, strlen(entries[i]->nonce) + 1);
         ds_buf_add(&call->data, entries[i]->path, strlen(entries[i]->path) + 1);
@@ -289,7 +290,7 @@ static void on_victim(ds_zk_call *call, const ds_zk_answer *answer) {
         ds_zk_fail(call, answer);
         return;
     }
-    ds_zk_broken_value(&call->data, answer->data, answer->size, call->zookeeper->id);
+    ds_stamp_broken(&call->data, answer->data, answer->size, call->zookeeper->id);
     if (ds_zk_no_memory(call)) {
         return;
     }

@@ -5,6 +5,7 @@
  * that nobody is woken by it.
  */
 #include "zookeeper.h"
+#include "stamp.h"
 
 #include "../base/error.h"
 
@@ -69,7 +70,7 @@ static void create_stamp(ds_zk_call *call) {
 static void fill(ds_zk_call *call, const ds_lease *lease, uint64_t epoch) {
     ds_zk_session_key(&call->path, lease);
     ds_zk_path(call->zookeeper, &call->full, call->path.failed ? "" : call->path.data);
-    ds_zk_stamp(&call->stamp, lease, epoch);
+    ds_stamp_make(&call->stamp, lease, epoch);
     call->epoch = epoch;
 }
 
