@@ -141,6 +141,7 @@ build = {
             "csrc/core/engine.c",
             "csrc/core/name.c",
             "csrc/core/observer.c",
+            "csrc/core/observer_state.c",
             "csrc/core/request.c",
             "csrc/core/session.c",
             "csrc/core/session_renew.c",

@@ -1,7 +1,7 @@
 /* observer.c: see observer.h. Watch from now on, then list, then tell the difference; every event after that is applied to
  * the state in memory. Whatever is doubtful (an event while listing, a watch that ended) leads to listing again.
  */
-#include "observer.h"
+#include "observer_parts.h"
 
 #include <string.h>
 
@@ -10,100 +10,11 @@
 
 static void list_all(ds_observer *observer);
 
-/* ---- the state in memory ------------------------------------------------------------------------------------------------ */
-
-static ds_member *member_of(ds_list *node) {
-    return DS_LIST_ENTRY(node, ds_member, node);
-}
-
-static ds_election *election_of(ds_list *node) {
-    return DS_LIST_ENTRY(node, ds_election, node);
-}
-
-static void member_free(ds_member *member) {
-    ds_list_remove(&member->node);
-    ds_value_free(&member->value);
-    ds_free(member->key);
-    ds_free(member);
-}
-
-static void election_free(ds_election *election) {
-    while (!ds_list_empty(&election->members)) {
-        member_free(member_of(election->members.next));
-    }
-    ds_list_remove(&election->node);
-    ds_free(election->path);
-    ds_free(election);
-}
-
-/* The path of an entry is its key without the last segment. */
-static ds_election *election_at(ds_observer *observer, const char *path, size_t length) {
-    for (ds_list *link = observer->elections.next; link != &observer->elections; link = link->next) {
-        ds_election *election = election_of(link);
-        if (strncmp(election->path, path, length) == 0 && election->path[length] == '\0') {
-            return election;
-        }
-    }
-    ds_election *election = ds_calloc(1, sizeof *election);
-    char *copy = ds_strndup(path, length);
-    if (election == NULL || copy == NULL) {
-        ds_free(election);
-        ds_free(copy);
-        return NULL;
-    }
-    election->path = copy;
-    ds_list_init(&election->members);
-    ds_list_append(&observer->elections, &election->node);
-    return election;
-}
-
-static void free_state(ds_observer *observer) {
-    while (!ds_list_empty(&observer->elections)) {
-        election_free(election_of(observer->elections.next));
-    }
-    ds_free(observer->path);
-    ds_free(observer->after);
-    observer->path = NULL;
-    observer->after = NULL;
-}
-
 /* The end of work on the state, in which a callback may have ended the observer. */
 static void leave(ds_observer *observer) {
     if (--observer->busy == 0 && observer->engine == NULL) {
-        free_state(observer);
+        ds_observer_forget(observer);
     }
-}
-
-static ds_member *find(ds_election *election, const char *key) {
-    for (ds_list *link = election->members.next; link != &election->members; link = link->next) {
-        if (strcmp(member_of(link)->key, key) == 0) {
-            return member_of(link);
-        }
-    }
-    return NULL;
-}
-
-static ds_member *add(ds_election *election, const char *key, int64_t token, const ds_value *value) {
-    ds_member *member = ds_calloc(1, sizeof *member);
-    char *copy = ds_strdup(key);
-    if (member == NULL || copy == NULL) {
-        ds_free(member);
-        ds_free(copy);
-        return NULL;
-    }
-    member->key = copy;
-    member->token = token;
-    member->value = *value;
-    ds_list *before = election->members.prev;
-    while (before != &election->members && member_of(before)->token > token) {
-        before = before->prev;
-    }
-    ds_list_init(&member->node);
-    member->node.prev = before;
-    member->node.next = before->next;
-    before->next->prev = &member->node;
-    before->next = &member->node;
-    return member;
 }
 
 static bool same_text(const char *a, size_t a_size, const char *b, size_t b_size) {
@@ -128,14 +39,14 @@ static bool apply_put(ds_observer *observer, ds_election *election, const char *
     if (!ds_value_read(text, size, &value)) {
         return false;
     }
-    ds_member *member = find(election, key);
+    ds_member *member = ds_election_find(election, key);
     if (member != NULL && member->token != token) {
         tell(observer, DS_CHANGE_LEFT, election, member);
-        member_free(member);
+        ds_member_free(election, member);
         member = NULL;
     }
     if (member == NULL) {
-        member = add(election, key, token, &value);
+        member = ds_election_add(election, key, token, &value);
         if (member == NULL) {
             ds_value_free(&value);
             return false;
@@ -158,7 +69,7 @@ static bool apply_put(ds_observer *observer, ds_election *election, const char *
 /* Who owns the queue, or NULL. */
 static const ds_member *owner(const ds_observer *observer, ds_election *election) {
     for (ds_list *link = election->members.next; link != &election->members; link = link->next) {
-        const ds_member *member = member_of(link);
+        const ds_member *member = ds_member_of(link);
         if (member->holds || !observer->engine->backend->ops->delays) {
             return member;
         }
@@ -183,29 +94,29 @@ static void tell_leader(ds_observer *observer, ds_election *election) {
 static void drop_unlisted(ds_observer *observer, ds_election *election) {
     ds_list *link = election->members.next;
     while (link != &election->members) {
-        ds_member *member = member_of(link);
+        ds_member *member = ds_member_of(link);
         link = link->next;
         if (!member->listed) {
             tell(observer, DS_CHANGE_LEFT, election, member);
-            member_free(member);
+            ds_member_free(election, member);
         }
     }
 }
 
 /* The listing is complete: tell what is left to tell. */
 static void conclude(ds_observer *observer) {
-    if (!observer->subtree && election_at(observer, observer->path, strlen(observer->path)) == NULL) {
+    if (!observer->subtree && ds_observer_election(observer, observer->path) == NULL) {
         observer->again = true;
         return;
     }
     ds_list *link = observer->elections.next;
     while (link != &observer->elections && observer->engine != NULL) {
-        ds_election *election = election_of(link);
+        ds_election *election = ds_election_of(link);
         link = link->next;
         drop_unlisted(observer, election);
         tell_leader(observer, election);
         if (observer->subtree && ds_list_empty(&election->members)) {
-            election_free(election);
+            ds_election_free(observer, election);
         }
     }
     observer->synced = true;
@@ -227,11 +138,11 @@ static void later(ds_observer *observer) {
 static bool take_page(ds_observer *observer, const ds_reply *reply) {
     for (size_t i = 0; i < reply->peer_count; i++) {
         const ds_peer *peer = &reply->peers[i];
-        ds_election *election = election_at(observer, peer->path, strlen(peer->path));
+        ds_election *election = ds_observer_election(observer, peer->path);
         if (election == NULL || !apply_put(observer, election, peer->key, peer->token, peer->value, peer->value_size)) {
             return false;
         }
-        ds_member *member = observer->engine != NULL ? find(election, peer->key) : NULL;
+        ds_member *member = observer->engine != NULL ? ds_election_find(election, peer->key) : NULL;
         if (member != NULL) {
             member->holds = peer->holds;
         }
@@ -297,9 +208,9 @@ static void listed(ds_call *call, const ds_reply *reply) {
 
 static void list_all(ds_observer *observer) {
     for (ds_list *e = observer->elections.next; e != &observer->elections; e = e->next) {
-        ds_election *election = election_of(e);
+        ds_election *election = ds_election_of(e);
         for (ds_list *m = election->members.next; m != &election->members; m = m->next) {
-            member_of(m)->listed = false;
+            ds_member_of(m)->listed = false;
         }
     }
     ds_free(observer->after);
@@ -312,14 +223,24 @@ static void list_all(ds_observer *observer) {
 
 /* ---- watching ---------------------------------------------------------------------------------------------------------------- */
 
+/* The path of an entry is its key without the last segment; but all below the path of one election is in its queue, as in
+ * its listing. NULL: out of memory. */
+static ds_election *election_of_entry(ds_observer *observer, const char *key, size_t length) {
+    if (!observer->subtree) {
+        return ds_observer_election(observer, observer->path);
+    }
+    char *path = ds_strndup(key, length);
+    ds_election *election = path != NULL ? ds_observer_election(observer, path) : NULL;
+    ds_free(path);
+    return election;
+}
+
 static void apply_event(ds_observer *observer, const ds_watch_event *event) {
     const char *slash = strrchr(event->key, '/');
     if (slash == NULL) {
         return;
     }
-    /* All below the path of one election is in its queue, as in its listing. */
-    ds_election *election = observer->subtree ? election_at(observer, event->key, (size_t)(slash - event->key))
-                                              : election_at(observer, observer->path, strlen(observer->path));
+    ds_election *election = election_of_entry(observer, event->key, (size_t)(slash - event->key));
     if (election == NULL) {
         later(observer);
         return;
@@ -331,10 +252,10 @@ static void apply_event(ds_observer *observer, const ds_watch_event *event) {
             later(observer);
         }
     } else {
-        ds_member *member = find(election, event->key);
+        ds_member *member = ds_election_find(election, event->key);
         if (member != NULL) {
             tell(observer, DS_CHANGE_LEFT, election, member);
-            member_free(member);
+            ds_member_free(election, member);
         }
     }
     if (observer->engine != NULL) {
@@ -400,6 +321,7 @@ bool ds_observer_start(ds_engine *engine, ds_observer *observer, const char *pat
     observer->engine = engine;
     observer->subtree = subtree;
     ds_list_init(&observer->elections);
+    ds_map_init(&observer->by_path, ds_random64(engine->world));
     ds_list_init(&observer->node);
     ds_list_append(&engine->observers, &observer->node);
     engine->stats.watches++;
@@ -420,7 +342,7 @@ void ds_observer_end(ds_observer *observer, dsync_code code, const char *message
     ds_list_remove(&observer->node);
     engine->stats.watches--;
     if (observer->busy == 0) {
-        free_state(observer);
+        ds_observer_forget(observer);
     }
     observer->on_end(observer, code, message);
 }

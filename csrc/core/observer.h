@@ -30,8 +30,9 @@ typedef struct ds_member {
 typedef struct ds_election {
     ds_list node;
     char *path;
-    ds_list members;
-    int64_t leader; /* token last told, 0 = vacancy told or nothing told yet */
+    ds_list members; /* in the order of their tokens */
+    ds_map by_key;   /* the same */
+    int64_t leader;  /* token last told, 0 = vacancy told or nothing told yet */
     bool told;
 } ds_election;
 
@@ -48,6 +49,7 @@ struct ds_observer {
     char *path;
     bool subtree;
     ds_list elections;
+    ds_map by_path; /* the same */
     ds_watch watch;
     ds_call call;
     ds_timer timer;
