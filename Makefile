@@ -4,6 +4,7 @@
 #   make check      the fast tests; `make test` is everything (script/test does the same on a bare machine)
 #   make sim        the core against model servers in virtual time; SEEDS=n FIRST=k, or SEED=k to see one in full
 #   make fuzz       hostile bytes into every parser and the state machines; SECONDS=n per target, TARGET=t for one of them
+#   make proxy      clients behind a proxy that mistreats them, before a real server; BACKEND=etcd, consul or zookeeper, FAULTS=n
 #   make oom        every n-th allocation fails; make sysfail: every n-th system call; SECONDS=n: at most so long each
 #   make lint       luacheck, clang-format, clang-tidy, and a build without a single warning
 #   make local      the local: backend under contention, kills, stops and torn writes, for minutes; SHORT=1: some seconds only
@@ -50,7 +51,7 @@ contract_helpers := $(sort $(filter-out $(contract_sources),$(wildcard spec/cont
 example_sources := $(sort $(wildcard examples/*.c))
 host_example_sources := $(sort $(wildcard examples/host/*.c))
 host_sources := $(sort $(wildcard spec/host/test_*.c))
-c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/local/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch] fuzz/*.[ch] failing/*.[ch]) \
+c_files := $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] spec/unit/*.[ch] spec/contract/*.[ch] spec/local/*.[ch] spec/host/*.[ch] spec/mutants/*.[ch] bench/*.[ch] proxy/*.[ch] fuzz/*.[ch] failing/*.[ch] sim/*.[ch] sim/*/*.[ch]) \
   $(example_sources) $(host_example_sources))
 lua_files := $(sort $(wildcard lua/*.lua lua/*/*.lua lua/*/*/*.lua lua/*/*/*/*.lua))
 
@@ -310,7 +311,7 @@ tidy_stamps := $(patsubst %.c,build/tidy/%.ok,$(library_sources) $(module_source
   $(if $(zookeeper_found),csrc/module/zookeeper.c csrc/module/literal.c csrc/module/frames.c))
 
 lint: $(strict_objects) $(tidy_stamps)
-	@$(LUACHECK) -q $(wildcard lua spec examples bench script/lib/campaign fuzz failing) bin/dsync
+	@$(LUACHECK) -q $(wildcard lua spec examples bench proxy script/lib/campaign script/lib/coverage.lua fuzz failing) bin/dsync
 	@$(CLANG_FORMAT) --dry-run -Werror $(c_files)
 	@script/lib/banned $(c_files)
 	@echo "lint: clean"

@@ -13,7 +13,9 @@ local kinds = {
 
 local backend, program, faults, seed, report = arg[1], arg[2], arg[3], arg[4], arg[5]
 local settings = kinds[backend]
-if not settings then error("BACKEND: no campaign for " .. tostring(backend) .. ", only etcd, etcd-grpc, consul, zookeeper", 0) end
+if not settings then
+  error("BACKEND: no campaign for " .. tostring(backend) .. ", only etcd, etcd-grpc, consul, zookeeper", 0)
+end
 local kind = require("spec.support." .. backend:match "^%a+")
 local server, other = assert(kind.start(settings)), assert(kind.start(settings))
 local child = rig.start({ program, backend, server.nodes[1].port, other.nodes[1].port, faults, seed, report },
