@@ -8,11 +8,12 @@ source = {
 description = {
    summary = "Distributed locks and leader election",
    detailed = [[
-      Locks and elections over etcd (or inside one process), with fencing tokens, losses that the holder notices by its
-      own clock, and the same keys as the native clients. A C core keeps leases alive from a thread of its own.
+      Locks and elections over etcd, Consul or ZooKeeper, between the processes of one host or inside one process, with
+      fencing tokens, losses that the holder notices by its own clock, and the same keys as the native clients. A C core
+      keeps leases alive from a thread of its own.
    ]],
    license = "MIT",
-   labels = { "lock", "leader-election", "etcd", "distributed" },
+   labels = { "lock", "leader-election", "etcd", "consul", "zookeeper", "distributed" },
 }
 dependencies = {
    "lua >= 5.1, < 5.6",

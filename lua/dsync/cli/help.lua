@@ -67,8 +67,8 @@ function help.all(main, out)
   end
   write(out, [[
 
-The store is --url URL or DSYNC_URL: etcd://host1,host2:2379, etcds://... (TLS), local:/path.db, ...; without either,
-local:, which is this host alone.
+The store is --url URL or DSYNC_URL: etcd://host1,host2:2379, etcds://... (TLS), consul://host:8500,
+zookeeper://host1,host2:2181, local:/path.db, ...; without either, local:, which is this host alone.
 
 Exit codes: the command's own, 128+n when signal n ended it; 64 usage, 69 no server answers, 75 not acquired, 76 lost
 while running, 77 denied, 78 configuration, 126 and 127 the command could not be run.
