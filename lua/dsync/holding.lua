@@ -1,6 +1,6 @@
 -- holding.lua: what a held lock and an elected leader have in common: questions, loss, guarded writes.
 --
--- Works on objects with _core, _client, _slot, _what ("lock", "leader") and the method _acq(), the number of the
+-- Works on objects with _core, _client, _slot, _what ("lock", "leadership") and the method _acq(), the number of the
 -- acquisition that the object speaks for.
 
 local check = require "dsync.check"

@@ -1,5 +1,6 @@
 -- watcher.lua: following elections: `for event in watcher do` or watcher:next([timeout]).
 
+local cancel_module = require "dsync.cancel"
 local dispatch = require "dsync.dispatch"
 local errors = require "dsync.errors"
 local options = require "dsync.options"
@@ -91,7 +92,7 @@ function Watcher:next(given)
       return nil, message, code
     end
     if cancel and cancel:cancelled() then
-      return nil, "the wait was cancelled", "cancelled"
+      return nil, cancel_module.MESSAGE, "cancelled"
     end
     local event
     event, message, code = self._core:next()
