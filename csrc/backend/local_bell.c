@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../net/loop.h"
@@ -207,6 +208,9 @@ static void *bell_main(void *argument) {
     while (attend(bell, &h, result)) {
         loc_unlock(store);
         result = poll(h.fds, (nfds_t)h.count, h.timeout_ms);
+        if (result < 0 && errno != EINTR) { /* no memory for it; those who wait also look for themselves now and then */
+            (void)nanosleep(&(struct timespec){.tv_nsec = 10 * DS_MS}, NULL);
+        }
         loc_lock(store, NULL);
     }
     bool closed = bell->closed; /* else it is the store's again */
