@@ -124,6 +124,7 @@ build = {
             "csrc/client/alarm.c",
             "csrc/client/client.c",
             "csrc/client/events.c",
+            "csrc/client/exit.c",
             "csrc/client/holds.c",
             "csrc/client/locks.c",
             "csrc/client/ops.c",

@@ -1,12 +1,10 @@
 /* client.c: opening, sharing and closing a client. */
 #include "client.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../base/json.h"
@@ -16,69 +14,6 @@
 
 #define UNAVAILABLE_NS (5 * DS_SECOND)
 #define CENTURY_MS (INT64_C(36525) * 86400 * 1000)
-
-/* ---- clients that exit() waits for ------------------------------------------------------------------------------------- */
-
-/* Closing clients whose thread still runs, guarded by this mutex. A process that ends normally gives each its
- * close_timeout, so that a script which simply ends does not leave its locks behind until their ttl is over. */
-static pthread_mutex_t exit_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t exit_cond = PTHREAD_COND_INITIALIZER;
-static ds_list exit_line = {&exit_line, &exit_line};
-static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
-static pid_t exit_pid;
-static int64_t exit_wait_ms;
-
-static void wait_at_exit(void) {
-    if (ds_process() != exit_pid) {
-        return;
-    }
-    struct timespec until;
-    pthread_mutex_lock(&exit_mutex);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (time_t)(exit_wait_ms / 1000) + 1;
-    while (!ds_list_empty(&exit_line)) {
-        if (pthread_cond_timedwait(&exit_cond, &exit_mutex, &until) == ETIMEDOUT) {
-            break;
-        }
-    }
-    pthread_mutex_unlock(&exit_mutex);
-}
-
-static void exit_setup(void) {
-    exit_pid = ds_process();
-    (void)atexit(wait_at_exit);
-}
-
-static void exit_join(dsync_client *client) {
-    pthread_once(&exit_once, exit_setup);
-    pthread_mutex_lock(&exit_mutex);
-    ds_list_append(&exit_line, &client->in_exit_line);
-    if (client->settings.o.close_timeout_ms > exit_wait_ms) {
-        exit_wait_ms = client->settings.o.close_timeout_ms;
-    }
-    pthread_mutex_unlock(&exit_mutex);
-}
-
-static void exit_leave(dsync_client *client) {
-    pthread_mutex_lock(&exit_mutex);
-    ds_list_remove(&client->in_exit_line);
-    pthread_cond_broadcast(&exit_cond);
-    pthread_mutex_unlock(&exit_mutex);
-}
-
-/* Waits until the client's thread is gone, at most about a second: it has nothing left to do. */
-static void exit_await(dsync_client *client) {
-    struct timespec until;
-    pthread_mutex_lock(&exit_mutex);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 1;
-    while (!ds_list_empty(&client->in_exit_line)) {
-        if (pthread_cond_timedwait(&exit_cond, &exit_mutex, &until) == ETIMEDOUT) {
-            break;
-        }
-    }
-    pthread_mutex_unlock(&exit_mutex);
-}
 
 /* ---- small things ------------------------------------------------------------------------------------------------------- */
 
@@ -313,7 +248,7 @@ dsync_client *dsync_open(const char *url, const dsync_options *options, dsync_er
 
 static void thread_is_over(void *argument) {
     dsync_client *client = argument;
-    exit_leave(client);
+    ds_exit_leave(client);
     dsync_client_unref(client);
 }
 
@@ -352,7 +287,7 @@ static void begin_close(dsync_client *client, int64_t timeout_ms) {
         client->confirmed = true;
         return;
     }
-    exit_join(client);
+    ds_exit_join(client);
     dsync_client_ref(client); /* the thread's */
     ds_engine_close(client->engine, ds_deadline_in(timeout_ms), engine_closed, client);
 }
@@ -377,7 +312,7 @@ dsync_code dsync_close(dsync_client *client, int64_t timeout_ms, dsync_error *er
     }
     ds_loop_unlock(client->loop);
     if (closed) {
-        exit_await(client);
+        ds_exit_await(client);
     }
     return code;
 }

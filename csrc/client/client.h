@@ -163,6 +163,11 @@ uint64_t ds_next_number(void);
 int64_t ds_span(int64_t span_ms);
 int64_t ds_deadline_in(int64_t timeout_ms); /* from now; DS_NEVER as above */
 
+/* ---- exit.c ---- */
+void ds_exit_join(dsync_client *client);  /* it closes: exit() waits for its thread from now on */
+void ds_exit_leave(dsync_client *client); /* its thread is over */
+void ds_exit_await(dsync_client *client); /* returns when that is so, after a second at the latest */
+
 /* ---- events.c ---- */
 void ds_event_push(dsync_client *client, ds_event_node *event);
 void ds_event_withdraw(dsync_client *client, ds_event_node *event);
