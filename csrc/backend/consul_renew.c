@@ -1,5 +1,8 @@
 /* consul_renew.c: a renewal, then the question whether the session still has its key, and its entries what they hold.
  *
+ * The question counts also where the renewal found no session: a server that has just become the leader renews before it has
+ * applied its log, and answers reads of this kind only afterwards.
+ *
  * A watch on a lock shows the lock's own key. That an entry alone was removed shows itself here, in a request that is made
  * anyway. When there are more locks than one request can ask about, they take turns.
  */
@@ -104,10 +107,30 @@ static void on_confirmed(ds_consul_call *call, const ds_consul_answer *answer) {
 
 static void on_renewed(ds_consul_call *call, const ds_consul_answer *answer) {
     (void)answer;
+    call->failed = NULL;
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_session(txn, call->session.data, call->id);
     ask_what_is_held(call, txn);
     ds_consul_step(call, DS_CONSUL_READ, on_confirmed);
+}
+
+static void on_looked_for(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (ds_consul_failed(answer, 0)) {
+        ds_consul_finish_lost(call);
+        return;
+    }
+    ds_reply reply = {.outcome = DS_NOT_EXECUTED, .message = "Consul: the server had yet to learn of the session"};
+    ds_consul_finish(call, &reply);
+}
+
+static bool on_not_renewed(ds_consul_call *call, const ds_consul_result *result) {
+    call->failed = NULL;
+    if (result->outcome != DS_LOST) {
+        return false;
+    }
+    ds_consul_if_session(ds_consul_txn_of(call), call->session.data, call->id);
+    ds_consul_step(call, DS_CONSUL_READ, on_looked_for);
+    return true;
 }
 
 void ds_consul_renew(ds_backend *backend, ds_call *owner, const ds_lease *lease) {
@@ -118,5 +141,6 @@ void ds_consul_renew(ds_backend *backend, ds_call *owner, const ds_lease *lease)
     call->lease_impl = lease->impl;
     call->modified = lease->ttl_ms;
     call->floor = call->lease_impl != NULL ? call->lease_impl->modified : 0;
+    call->failed = on_not_renewed;
     ds_consul_step(call, DS_CONSUL_RENEW, on_renewed);
 }

@@ -119,3 +119,37 @@ TEST(an_epoch_that_moved_between_two_copies_leaves_what_the_first_one_made) {
     CHECK_EQ_INT(outcome_of_enter(twice, false), DS_AMBIGUOUS);
     CHECK_EQ_INT(outcome_of_enter(twice, true), DS_AMBIGUOUS);
 }
+
+/* ---- a server that has become the leader and has not caught up ------------------------------------------------------- */
+
+#define UNKNOWN_SESSION "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\nSession id '" SESSION "' not found\n"
+
+static ds_class outcome_of_renewal(const char *const *answers) {
+    parrot p;
+    rig r;
+    ds_lease lease;
+    dsync_options options = {.prefix = "dsync", .id = "tester"};
+    ds_class outcome = DS_REFUSED;
+    if (!parrot_start(&p, answers)) {
+        return outcome;
+    }
+    if (consul_rig_open_at(&r, &(const char *){p.url}, 1, &options)) {
+        rig_lease_init(&lease, "dsync", 10000);
+        if (rig_lease(&r, &lease)->outcome == DS_OK) {
+            outcome = rig_renew(&r, &lease)->outcome;
+        }
+        r.backend->ops->forget(r.backend, &lease);
+        rig_close(&r);
+    }
+    parrot_stop(&p);
+    return outcome;
+}
+
+TEST(a_session_is_gone_when_a_confirmed_read_says_so_not_the_renewal) {
+    static const char *const there[] = {CREATED, KEY_MADE, UNKNOWN_SESSION, KEY_MADE, NULL};
+    static const char *const gone[] = {CREATED, KEY_MADE, UNKNOWN_SESSION, FAILED(EXISTS("0")), NULL};
+    static const char *const silent[] = {CREATED, KEY_MADE, UNKNOWN_SESSION, REFUSED, NULL};
+    CHECK_EQ_INT(outcome_of_renewal(there), DS_NOT_EXECUTED);
+    CHECK_EQ_INT(outcome_of_renewal(gone), DS_LOST);
+    CHECK_EQ_INT(outcome_of_renewal(silent), DS_NOT_EXECUTED);
+}
