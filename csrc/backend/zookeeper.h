@@ -90,6 +90,7 @@ struct ds_zk_link {
     int64_t session;
     int64_t heard_ns;  /* when anything last came */
     int64_t trying_ns; /* when the present attempt to connect began */
+    size_t failed;     /* attempts, before the first connection */
     ds_fd fd;
     ds_timer timer;
     ds_task look;
@@ -190,7 +191,8 @@ void ds_zk_fail(ds_zk_call *call, const ds_zk_answer *answer);
 bool ds_zk_no_memory(ds_zk_call *call);                   /* one of its buffers failed; the refusal is under way */
 void ds_zk_link_ended(ds_zk_link *link, const char *why); /* ends every call on a dead link */
 void ds_zk_begin_waiting(ds_zk_link *link);
-void ds_zk_answered(ds_zk_call *call); /* one answer less to come; may free it */
+void ds_zk_fail_waiting(ds_zk_link *link); /* those of a link that was never up: nobody is there */
+void ds_zk_answered(ds_zk_call *call);     /* one answer less to come; may free it */
 void ds_zk_cancel(ds_backend *backend, ds_call *owner);
 const char *ds_zk_code_text(ds_zk_code code);
 

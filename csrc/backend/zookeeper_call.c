@@ -203,6 +203,12 @@ static bool ended_meanwhile(ds_zk_call *call) {
     return true;
 }
 
+/* Why there is no connection. */
+static void explain_absence(ds_zk_call *call) {
+    const char *problem = call->link->zk == NULL ? call->zookeeper->hosts.problem : "";
+    explain(call, DSYNC_UNAVAILABLE, problem[0] != '\0' ? problem : "no server can be reached");
+}
+
 /* The answer did not come. Where nothing at all has come since, the connection is of no use either. */
 static void on_deadline(ds_timer *timer) {
     ds_zk_call *call = DS_CONTAINER_OF(timer, ds_zk_call, deadline);
@@ -211,11 +217,11 @@ static void on_deadline(ds_timer *timer) {
         return;
     }
     bool silent = call->begun && call->pending > 0 && link->heard_ns <= call->begun_ns && link->life == DS_ZK_UP;
-    const char *problem = link->zk == NULL ? call->zookeeper->hosts.problem : "";
-    explain(call, DSYNC_UNAVAILABLE,
-            call->begun          ? "no answer in time"
-            : problem[0] != '\0' ? problem
-                                 : "no server can be reached");
+    if (call->begun) {
+        explain(call, DSYNC_UNAVAILABLE, "no answer in time");
+    } else {
+        explain_absence(call);
+    }
     ds_reply reply = {.outcome = call->wrote ? DS_AMBIGUOUS : DS_NOT_EXECUTED, .message = call->error.message};
     if (silent) {
         ds_zk_drop(link);
@@ -308,6 +314,20 @@ void ds_zk_begin_waiting(ds_zk_link *link) {
     ds_list_splice(&round, &link->waiting);
     while (!ds_list_empty(&round) && link->life == DS_ZK_UP) {
         begin(DS_LIST_ENTRY(round.next, ds_zk_call, node));
+    }
+    ds_list_splice(&link->waiting, &round);
+}
+
+void ds_zk_fail_waiting(ds_zk_link *link) {
+    ds_list round;
+    ds_list_init(&round);
+    ds_list_splice(&round, &link->waiting);
+    while (!ds_list_empty(&round) && link->life == DS_ZK_NEW) {
+        ds_zk_call *call = DS_LIST_ENTRY(round.next, ds_zk_call, node);
+        ds_list_remove(&call->node);
+        explain_absence(call);
+        ds_reply reply = {.outcome = DS_NOT_EXECUTED, .message = call->error.message};
+        ds_zk_finish(call, &reply);
     }
     ds_list_splice(&link->waiting, &round);
 }

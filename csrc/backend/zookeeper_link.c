@@ -53,6 +53,15 @@ static void set_timer(ds_zk_link *link, int64_t wait_ms) {
     }
 }
 
+/* Before the first connection nothing else tells those who wait for it that there is none to be had. They are told once:
+ * who asks again waits here, and goes on as soon as there is one. */
+static void note_attempt(ds_zk_link *link, int before, const ds_zk_interest *interest) {
+    bool failed = interest->refused || (before >= 0 && interest->fd != before);
+    if (link->life == DS_ZK_NEW && failed && ++link->failed == link->zookeeper->hosts.count) {
+        ds_zk_fail_waiting(link);
+    }
+}
+
 static void look(ds_zk_link *link) {
     const ds_zk_driver *driver = link->zookeeper->driver;
     if (link->life == DS_ZK_DEAD || link->zk == NULL) {
@@ -69,6 +78,7 @@ static void look(ds_zk_link *link) {
     }
     watch_fd(link, &interest);
     set_timer(link, interest.wait_ms);
+    note_attempt(link, before, &interest);
 }
 
 static void on_look(ds_task *task) {
@@ -193,6 +203,9 @@ static void open_handle(ds_zk_link *link) {
         ds_zk_look_again(link);
     } else {
         ds_timer_set(world_of(link), &link->timer, ds_now(world_of(link)) + LOOKUP_PAUSE_NS);
+        if (zookeeper->hosts.problem[0] != '\0' && !ds_list_empty(&link->waiting) && link->failed++ == 0) {
+            ds_zk_fail_waiting(link);
+        }
     }
 }
 

@@ -12,7 +12,7 @@
 
 #include "../core/world.h"
 
-#define DS_ZK_SEAM 1 /* moves with every change of this file: a module of another age is refused */
+#define DS_ZK_SEAM 2 /* moves with every change of this file: a module of another age is refused */
 
 typedef struct ds_zk ds_zk; /* one session */
 
@@ -122,6 +122,7 @@ typedef struct ds_zk_interest {
     int fd; /* -1: none now */
     unsigned want;
     int64_t wait_ms; /* drive() at the latest then; -1: no need */
+    bool refused;    /* by the server that was next, at once */
 } ds_zk_interest;
 
 typedef struct ds_zk_driver {

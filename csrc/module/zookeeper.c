@@ -319,7 +319,8 @@ static void zk_interest(ds_zk *zk, ds_zk_interest *out) {
     int rc = zookeeper_interest(zk->handle, &fd, &interest, &wait);
     (void)zk_frames_begin(before);
     *out = (ds_zk_interest){.fd = fd, .wait_ms = (int64_t)wait.tv_sec * 1000 + wait.tv_usec / 1000 + 1};
-    if (rc != ZOK && fd < 0) {
+    out->refused = rc != ZOK && fd < 0;
+    if (out->refused) {
         static const int64_t AGAIN_MS = 20; /* a server refused at once: the next one */
         out->wait_ms = out->wait_ms > 1 && out->wait_ms < AGAIN_MS ? out->wait_ms : AGAIN_MS;
     }

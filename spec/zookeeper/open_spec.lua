@@ -54,6 +54,22 @@ describe("zookeeper://", function()
     d:close()
   end)
 
+  it("says that nobody is there, even to those who wait a short time", function()
+    local reasons = { ["127.0.0.1"] = "no server can be reached", ["nowhere.invalid"] = "nowhere.invalid: " }
+    local calls = {
+      function(d) return d:ping(1) end,
+      function(d) return d:lock "x":acquire { wait = 1 } end,
+    }
+    for host, reason in pairs(reasons) do
+      for _, call in ipairs(calls) do
+        local d = ok(open(("zookeeper://%s:%d"):format(host, rig.ports(1)[1]), { close_timeout = 0.1 }))
+        local message = fails("unavailable", call(d))
+        assert.truthy(message:find(reason, 1, true), message)
+        d:close()
+      end
+    end
+  end)
+
   it("keeps what it makes to the owner of its credentials", function()
     local d = ok(open(bench.server.url, { zookeeper = { digest = "me:secret" } }))
     local lock = ok(d:lock "x":acquire())
