@@ -119,7 +119,8 @@ static void time_is_over(ds_timer *timer) {
         }
         return;
     }
-    bool unanswered = waiter == ds_contender_front(c) && !c->answered && c->attempt > 0;
+    bool unheard = waiter == ds_contender_front(c) && !c->answered;
+    bool unanswered = unheard && c->attempt > 0;
     const char *session_error = c->user.session != NULL ? c->user.session->last_error : "";
     char message[360];
     if (unanswered || session_error[0] != '\0' || waiter->only_try) {
@@ -128,7 +129,8 @@ static void time_is_over(ds_timer *timer) {
                  c->engine->backend->ops->endpoint_list(c->engine->backend), why[0] != '\0' ? why : "no reply in time");
         ds_waiter_cancel(waiter, DSYNC_UNAVAILABLE, message);
     } else {
-        snprintf(message, sizeof message, "%s was not free in time", waiter->label);
+        snprintf(message, sizeof message, unheard ? "%s: no server has answered in time" : "%s was not free in time",
+                 waiter->label);
         ds_waiter_cancel(waiter, DSYNC_TIMEOUT, message);
     }
 }

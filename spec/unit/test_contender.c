@@ -338,6 +338,23 @@ TEST(a_wait_that_no_server_answered_says_why) {
     }
 }
 
+TEST(a_wait_that_was_too_short_for_an_answer_says_so) {
+    static const sb_op silent[] = {SB_OPEN, SB_ENTER};
+    for (size_t i = 0; i < DS_COUNT(silent); i++) {
+        desk d;
+        desk_open(&d);
+        test_case("row %zu", i);
+        lock *a = lock_new(&d, "A");
+        a->waiter.wait_ns = 30 * DS_MS;
+        sb_hold(d.backend, silent[i]);
+        lock_acquire(a);
+        fw_advance(d.u, 30 * DS_MS);
+        CHECK_EQ_INT(a->code, DSYNC_TIMEOUT);
+        CHECK_EQ_TEXT(a->message, "A: no server has answered in time");
+        CHECK(desk_close(&d));
+    }
+}
+
 TEST(patience_is_bounded_when_nobody_answers) {
     static const sb_op silent[] = {SB_OPEN, SB_ENTER};
     for (size_t i = 0; i < DS_COUNT(silent); i++) {
