@@ -142,8 +142,10 @@ function methods:revoked(given)
     return "released"
   end
   local state = core:state()
-  local reason = (code == "lost" or code == "closed") and holding.lost_reason(self)
-  if reason then
+  local reason = code == "closed" and holding.lost_reason(self)
+  if code == "lost" then
+    return message -- the reason; a callback may have acquired it again, and the core has forgotten the loss
+  elseif reason then
     return reason
   elseif code == "not_held" and (state == "idle" or state == "releasing") then
     return "released"

@@ -80,6 +80,16 @@ describe("a lost lock", function()
     assert.equal("released", lock:revoked(suite.patience))
   end)
 
+  it("tells whoever waits the reason, even if a callback has acquired it again by then", function()
+    local lock = ok(a:lock(name):acquire())
+    local again
+    lock:on_revoked(function() again = ok(lock:acquire()) end)
+    steal(lock)
+    assert.equal("broken", (lock:revoked(suite.patience)))
+    suite.eventually("the callback", function() return again end)
+    assert.is_true(lock:held())
+  end)
+
   it("is lost after its hold time for the reason expired, and passes on", function()
     dsync.run(function()
       local lock = ok(a:lock(name, { hold = 0.3 }):acquire())
