@@ -66,7 +66,7 @@ dsync.is_lost = errors.is_lost
 --- Waits until a descriptor (a number) is readable, at most `seconds` (nil: for ever); other coroutines of dsync.run go
 --- on meanwhile. Whether it is. For plain Lua: a program with an event loop asks that loop.
 function dsync.readable(fd, seconds)
-  if type(fd) ~= "number" then
+  if type(fd) ~= "number" or not (fd >= 0 and fd < 2 ^ 31 and fd % 1 == 0) then
     errors.argument("readable", "fd", "a descriptor's number", fd)
   end
   check.seconds("readable", "seconds", seconds)

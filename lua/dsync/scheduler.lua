@@ -47,12 +47,13 @@ local function block(waiter, timeout)
   local function is_over()
     return waiter.woken
   end
+  local left = timeout -- even if it is 0, one turn looks at the descriptors
   while not waiter.woken do
-    local left = deadline and deadline - now()
+    scheduler.turn(left, is_over)
+    left = deadline and deadline - now()
     if left and left <= 0 then
       return
     end
-    scheduler.turn(left, is_over)
   end
 end
 

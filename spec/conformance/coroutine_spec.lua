@@ -32,7 +32,7 @@ describe("dsync.run", function()
     local quiet = assert(process.take { "URG" })
     local other = assert(dsync.open "memory:readable")
     local ready = assert(other:fd())
-    local steps = 0
+    local steps, op = 0, nil
     dsync.run(function()
       dsync.spawn(function()
         for _ = 1, 5 do
@@ -43,14 +43,20 @@ describe("dsync.run", function()
       assert.is_false(dsync.readable(quiet, 0.1))
       assert.equal(5, steps)
       assert.is_false(dsync.readable(ready, 0))
-      local op = other._core:ping(-1)
+      op = other._core:ping(-1)
       op:notify()
       assert.is_true(dsync.readable(ready, suite.patience))
       assert.is_true(dsync.readable(ready))
     end)
     assert.is_false(dsync.readable(quiet, 0.01))
+    assert.is_false(dsync.readable(quiet, 0))
+    assert.is_true(dsync.readable(ready, 0)) -- outside dsync.run, too, one look is taken
+    op:free()
     other:close()
     suite.raises("readable: fd must be a descriptor's number", dsync.readable, "stdin")
+    for _, number in ipairs { -1, 1.5, 0 / 0, 1 / 0, 2 ^ 40 } do
+      suite.raises("readable: fd must be a descriptor's number", dsync.readable, number, 0)
+    end
     suite.raises("readable: seconds must not be negative", dsync.readable, quiet, -1)
   end)
 
