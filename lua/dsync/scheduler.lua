@@ -147,9 +147,16 @@ local function resume(task)
   end
 end
 
+-- A coroutine can only be made of a function.
+local function as_function(fn)
+  return type(fn) == "function" and fn or function(...)
+    return fn(...)
+  end
+end
+
 --- A task that runs fn(...) at the next turn. ended(task) is called when it is over: task.results or task.failure.
 function scheduler.spawn(ended, fn, ...)
-  local task = { co = coroutine.create(fn), ended = ended, arguments = { n = select("#", ...), ... } }
+  local task = { co = coroutine.create(as_function(fn)), ended = ended, arguments = { n = select("#", ...), ... } }
   tasks[task.co] = task
   alive = alive + 1
   push(task)

@@ -60,6 +60,16 @@ describe("dsync.run", function()
     suite.raises("readable: seconds must not be negative", dsync.readable, quiet, -1)
   end)
 
+  it("takes callable objects", function()
+    local object = setmetatable({}, { __call = function(_, ...) return select("#", ...) end })
+    assert.equal(2, dsync.run(object, nil, nil))
+    local called = false
+    dsync.run(function()
+      dsync.spawn(setmetatable({}, { __call = function(_, value) called = value end }), true)
+    end)
+    assert.is_true(called)
+  end)
+
   it("waits for everything that was spawned", function()
     local finished = 0
     dsync.run(function()
