@@ -4,12 +4,17 @@
 
 local errors = require "dsync.errors"
 
-local floor, huge, min = math.floor, math.huge, math.min
+local floor, huge, min, math_type = math.floor, math.huge, math.min, math.type
 local ipairs, next, pairs, sort, tostring, type = ipairs, next, pairs, table.sort, tostring, type
 
 local check = {}
 
 local LONGEST = 3.2e9 -- seconds: a century
+local GREATEST_TOKEN = "9223372036854775807"
+local EXACT = 2 ^ 53 -- the whole numbers up to here are exact in every Lua
+
+-- Messages end up in logs: what may be a secret is not shown in them.
+local SECRET = { auth = true, ["auth.password"] = true, ["auth.token"] = true, ["zookeeper.digest"] = true }
 
 ------------------------------------------------------------------------------------------------------- spelling hints
 
@@ -105,7 +110,7 @@ function check.bad_seconds(value)
   elseif value < 0 then
     return "must not be negative"
   elseif value == huge then
-    return "must be finite: leave it out to have no limit"
+    return "must be finite"
   elseif value > LONGEST then
     return "is too long: at most " .. tostring(LONGEST) .. " seconds"
   end
@@ -126,6 +131,10 @@ end
 
 -- Kind of an option -> a function that says what is wrong with a value, or nil.
 local KINDS = { seconds = check.bad_seconds, text = text_problem }
+
+function KINDS.limit(value) -- seconds; there is no limit without it
+  return value == huge and "must be finite: leave it out to have no limit" or check.bad_seconds(value)
+end
 
 function KINDS.interval(value) -- seconds, but not 0
   local problem = check.bad_seconds(value)
@@ -165,12 +174,23 @@ function KINDS.texts(value)
   return "must be a list of strings"
 end
 
+local function token_text_problem(text)
+  local digits = text:match "^0*(%d+)$"
+  if not digits then
+    return "must be a token: digits"
+  end
+  local too_great = #digits > #GREATEST_TOKEN or (#digits == #GREATEST_TOKEN and digits > GREATEST_TOKEN)
+  return too_great and "must be a token: no token is that great" or nil
+end
+
 function KINDS.token(value)
   if type(value) == "string" then
-    return not value:find("^%d+$") and "must be a token: digits" or nil
+    return token_text_problem(value)
+  elseif type(value) ~= "number" or value < 0 or value ~= floor(value) then
+    return "must be a token, as token() or token_string() gave it"
+  elseif value > EXACT and not (math_type and math_type(value) == "integer") then
+    return "must be an exact token: give it as a string, as token_string() gave it"
   end
-  local ok = type(value) == "number" and value >= 0 and value == floor(value) and value < 2 ^ 63
-  return not ok and "must be a token, as token() or token_string() gave it" or nil
 end
 
 function KINDS.canceller(value)
@@ -201,6 +221,10 @@ end
 
 --------------------------------------------------------------------------------------------------------- checking
 
+local function shown(full, value)
+  return SECRET[full] and "a " .. type(value) or errors.describe(value)
+end
+
 --- Raises, at the caller's line, unless `given` is nil or a table whose keys are all in `known` (name -> kind, or a
 --- nested table of that form) and whose values are of their kinds. `call` begins the message.
 function check.options(call, given, known, path)
@@ -208,7 +232,7 @@ function check.options(call, given, known, path)
     return
   elseif type(given) ~= "table" then
     local what = path and 'option "' .. path .. '"' or "options"
-    errors.argument(call, what, "a table", given)
+    errors.raise(call .. ": " .. what .. " must be a table, got " .. shown(path, given))
   end
   for name, value in pairs(given) do
     local kind = known[name]
@@ -220,7 +244,7 @@ function check.options(call, given, known, path)
     else
       local problem = KINDS[kind](value)
       if problem then
-        errors.raise(call .. ': option "' .. full .. '" ' .. problem .. ", got " .. errors.describe(value))
+        errors.raise(call .. ': option "' .. full .. '" ' .. problem .. ", got " .. shown(full, value))
       end
     end
   end

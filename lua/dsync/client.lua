@@ -215,8 +215,8 @@ local WEAK = { __mode = "v" }
 function client.open(url, given)
   if type(url) == "table" and given == nil then
     url, given = nil, url
-  elseif url ~= nil and type(url) ~= "string" then
-    errors.argument("open", "url", "a string", url)
+  elseif url ~= nil then
+    check.text("open", "url", url)
   end
   local opts = options.check("open", given, "client")
   if url and opts.url then

@@ -25,9 +25,9 @@ local CLIENT = check.union({
   endpoints = "texts",
   prefix = "text",
   ttl = "interval",
-  wait = "seconds",
+  wait = "limit",
   retry_interval = "interval",
-  hold = "seconds",
+  hold = "limit",
   id = "text",
   namespace = "text",
   value = "value",
@@ -48,8 +48,8 @@ local CLIENT = check.union({
 
 local LOCK = {
   ttl = "interval",
-  wait = "seconds",
-  hold = "seconds",
+  wait = "limit",
+  hold = "limit",
   value = "value",
   raw = "flag",
   session = "session",
@@ -60,8 +60,8 @@ local LOCK = {
 
 local LEADER = check.union(LOCK, { id = "text", namespace = "text" })
 local CANCEL = { cancel = "canceller" }
-local ACQUIRE = { wait = "seconds", hold = "seconds", value = "value", cancel = "canceller" }
-local KEEP = { value = "value", hold = "seconds", retry_interval = "interval", cancel = "canceller" }
+local ACQUIRE = { wait = "limit", hold = "limit", value = "value", cancel = "canceller" }
+local KEEP = { value = "value", hold = "limit", retry_interval = "interval", cancel = "canceller" }
 
 options.kinds = {
   client = CLIENT,

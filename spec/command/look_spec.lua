@@ -92,6 +92,8 @@ describe("dsync status and dsync break", function()
     local lock = ok(d:lock("name"):acquire())
     assert.equal(64, (command.run { "break", "name" }))
     assert.equal(64, (command.run { "break", "name", "--token", "1x" }))
+    local great, _, problem = command.run { "break", "name", "--token", ("9"):rep(20) }
+    assert.equal(64, great, problem)
     local code, out = command.run { "break", "name", "--json", "--token", tostring(lock:token() - 1) }
     assert.equal(1, code)
     assert.is_false(json.decode(out).broken)

@@ -76,6 +76,30 @@ describe("a wrong type", function()
     assert.equal("idle", lock:state())
   end)
 
+  it("is named for a token that is none, whether text or number", function()
+    local d = suite.open()
+    local function try(token) raises('break_lock: option "token"', d.break_lock, d, "a", { token = token }) end
+    try "9223372036854775808"
+    try(("9"):rep(30))
+    try(2 ^ 60) -- some other token may have become this number
+    try(1.5)
+    suite.fails("not_held", d:break_lock("a", { token = "0009223372036854775807" }))
+  end)
+
+  it("is named for a URL with a zero byte", function()
+    raises("open: url must not contain a zero byte", dsync.open, "memory:a\0b")
+  end)
+
+  it("is told without the value where that may be a secret", function()
+    for _, options in ipairs {
+      { auth = "hunter2" }, { auth = { password = "hunter2\0" } }, { auth = { token = "hunter2\0" } },
+      { auth = { password = 4711 } }, { zookeeper = { digest = "hunter2\0" } },
+    } do
+      local err = raises('option "[%w.]+" must', suite.try_open, options)
+      assert.is_nil(err:find "hunter2" or err:find "4711", err)
+    end
+  end)
+
   it("a method without its object says so", function()
     local d = suite.open()
     local lock = d:lock "a"
@@ -97,6 +121,17 @@ describe("a duration", function()
       raises(name, suite.try_open, { [name] = "soon" })
     end)
   end
+
+  it("must be finite; that it can be left out is said only where that means no limit", function()
+    local lock = suite.open():lock "a"
+    raises("leave it out to have no limit", lock.acquire, lock, { wait = 1 / 0 })
+    raises("leave it out to have no limit", suite.try_open, { hold = 1 / 0 })
+    local function plainly(...) assert.is_nil(raises("must be finite", ...):find "leave it out") end
+    plainly(suite.try_open, { ttl = 1 / 0 })
+    plainly(suite.try_open, { request_timeout = 1 / 0 })
+    plainly(dsync.sleep, 1 / 0)
+    plainly(lock.revoked, lock, 1 / 0)
+  end)
 
   it("wait must not be negative or no number in a call", function()
     local lock = suite.open():lock "a"
