@@ -44,6 +44,20 @@ describe("dsync --help", function()
   end
 end)
 
+describe("a word too many", function()
+  local least = {
+    hold = { "a" }, leader = { "a" }, members = { "a" }, locks = { "a" }, watch = { "a" }, status = { "a" },
+    ["break"] = { "a", "--token", "1" }, doctor = {}, bench = {},
+  }
+  for name, list in pairs(least) do
+    it("behind " .. name .. " is a usage error that names it", function()
+      local code, out, err = command.run { name, "surplus", (table.unpack or unpack)(list) } -- luacheck: globals unpack
+      assert.same({ 64, "" }, { code, out }, err)
+      assert.truthy(err:find('"' .. (list[1] or "surplus") .. '"', 1, true), err)
+    end)
+  end
+end)
+
 describe("what is installed beside the command", function()
   it("has every option in it: both completions and the manual", function()
     for _, file in ipairs { "completions/dsync.bash", "completions/_dsync", "man/dsync.1" } do

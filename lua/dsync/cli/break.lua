@@ -8,6 +8,7 @@ local say = require "dsync.cli.say"
 local break_lock = {
   summary = "take a lock away from its holder",
   usage = "[OPTION...] NAME --token T",
+  operands = 1,
   options = {
     { name = "token", kind = "token", value = "T", help = "of the holder that shall lose it (see dsync status)" },
     { name = "key", kind = "text", value = "KEY", help = "the whole key on the server instead of NAME's" },

@@ -13,6 +13,7 @@ local ipairs = ipairs
 local hold = {
   summary = "hold a lock until stdin closes",
   usage = "[OPTION...] NAME",
+  operands = 1,
   options = {},
   text = [[
 Takes the lock NAME, prints "held NAME TOKEN", and holds it until its stdin is closed, or nobody reads its stdout any

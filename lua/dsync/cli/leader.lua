@@ -11,6 +11,7 @@ local ipairs = ipairs
 local leader = {
   summary = "show who leads an election",
   usage = "[OPTION...] NAME",
+  operands = 1,
   options = { look.namespace, look.json },
   text = "Shows the leader of the election NAME. Exit code 0; 1 when there is none.",
   examples = { { "dsync leader scheduler", "who is it?" }, { "dsync leader --json scheduler | jq -r .id", "its id" } },

@@ -9,6 +9,7 @@ local ipairs, tostring = ipairs, tostring
 local locks = {
   summary = "list locks: who holds, who waits",
   usage = "[OPTION...] [NAME-PREFIX]",
+  operands = 1,
   options = { look.json },
   text = "Lists the locks that somebody holds or waits for; with NAME-PREFIX those whose names begin with it.",
   examples = {

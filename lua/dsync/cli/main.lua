@@ -63,6 +63,10 @@ local function run_command(name, words)
     require("dsync.cli.help").command(name, command)
     return codes.ok
   end
+  local surplus = not command.leading and rest[(command.operands or 0) + 1]
+  if surplus then
+    args.fail(name .. ': nothing is to be done with the word "' .. surplus .. '"')
+  end
   return command.main(opts, rest, words)
 end
 

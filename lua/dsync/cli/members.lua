@@ -9,6 +9,7 @@ local ipairs = ipairs
 local members = {
   summary = "list the candidates of elections",
   usage = "[OPTION...] [NAME]",
+  operands = 1,
   options = { look.namespace, look.json },
   text = "Lists leaders and candidates, in order: of all elections of the namespace, or of the election NAME.",
   examples = { { "dsync members", "all of them" }, { "dsync members --json scheduler", "of one election" } },

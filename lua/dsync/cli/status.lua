@@ -8,6 +8,7 @@ local say = require "dsync.cli.say"
 local status = {
   summary = "tell whether a lock is held",
   usage = "[OPTION...] NAME",
+  operands = 1,
   options = {
     { name = "key", kind = "text", value = "KEY", help = "the whole key on the server instead of NAME's" },
     { name = "quiet", short = "q", kind = "flag", help = "only the exit code" },

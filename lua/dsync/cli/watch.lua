@@ -9,6 +9,7 @@ local tostring = tostring
 local watch = {
   summary = "follow elections",
   usage = "[OPTION...] [NAME]",
+  operands = 1,
   options = {
     look.namespace,
     { name = "count", short = "n", kind = "number", value = "N", help = "end after N changes" },
