@@ -57,11 +57,29 @@ local function block(waiter, timeout)
   end
 end
 
+-- yield(waiter, ...) yields the rest. Lua 5.4 can close a coroutine that is parked: there the waiter is told.
+local function yield(_, ...)
+  return coroutine.yield(...)
+end
+if coroutine.close then
+  yield = load [[return function(waiter, ...)
+    local parked <close> = waiter
+    return coroutine.yield(...)
+  end]]()
+end
+
+function Waiter:__close()
+  if parked[self] then -- nobody has woken it
+    parked[self] = nil
+    push(self.task) -- resume() sees that it is over
+  end
+end
+
 local function park(waiter, task, timeout)
   waiter.task = task
   parked[waiter] = true
   local timer = timeout and clock:add(now() + timeout, waiter)
-  local signal = coroutine.yield(PARK)
+  local signal = yield(waiter, PARK)
   parked[waiter] = nil
   if timer then
     clock:remove(timer)
@@ -138,7 +156,9 @@ end
 local function resume(task)
   local signal = task.signal
   task.signal = nil
-  if task.arguments then
+  if coroutine.status(task.co) == "dead" then
+    finish(task, true) -- closed by somebody
+  elseif task.arguments then
     local arguments = task.arguments
     task.arguments = nil
     finish(task, coroutine.resume(task.co, unpack(arguments, 1, arguments.n)))

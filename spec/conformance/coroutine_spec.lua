@@ -60,6 +60,38 @@ describe("dsync.run", function()
     suite.raises("readable: seconds must not be negative", dsync.readable, quiet, -1)
   end)
 
+  it("counts a coroutine that is closed while it waits as ended", function()
+    if not coroutine.close then return end -- Lua 5.4
+    local a, b = suite.open(), suite.open()
+    local name = suite.name()
+    local lock = suite.ok(a:lock(name):acquire())
+    local waits = {
+      function() dsync.sleep(1000) end,
+      function() lock:revoked() end,
+      function() b:lock(name):acquire() end,
+      function() while true do coroutine.yield() end end,
+    }
+    for i = 1, #waits do
+      local reached
+      dsync.run(function()
+        local co
+        dsync.spawn(function()
+          co = coroutine.running()
+          waits[i]()
+          reached = true
+        end)
+        while not (co and coroutine.status(co) == "suspended") do dsync.sleep(0.001) end
+        if i == 3 then suite.eventually("a waiter", function() return #suite.ok(lock:waiters()) == 1 end) end
+        assert.is_true(coroutine.close(co))
+      end)
+      assert.is_nil(reached)
+    end
+    suite.eventually("nobody waits", function()
+      collectgarbage()
+      return #suite.ok(lock:waiters()) == 0
+    end)
+  end)
+
   it("takes callable objects", function()
     local object = setmetatable({}, { __call = function(_, ...) return select("#", ...) end })
     assert.equal(2, dsync.run(object, nil, nil))
