@@ -15,7 +15,7 @@ typedef enum sim_fault {
     SIM_DELAY,      /* slow, within the client's patience or a little more */
     SIM_LATE,       /* executed long after the client gave up */
     SIM_DUPLICATE,  /* sent twice; the copy arrives any time later */
-    SIM_TWICE,      /* executed twice before one of the answers comes back; nobody knows */
+    SIM_TWICE,      /* executed twice at once, and answered by the second copy; nobody knows */
     SIM_TOO_MANY,   /* 429 */
     SIM_ERROR,      /* 5xx from something in between, executed or not */
     SIM_GARBAGE,    /* 200 with nonsense */

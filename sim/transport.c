@@ -235,19 +235,14 @@ static void duplicate(ds_http *http, sim_packet *p) {
     travel(p, p->silent ? sim_between(s, 0, LATE_MAX_NS) : sim_latency(s));
 }
 
-/* By something on the way, which passes on one of the answers, and tells nobody. */
+/* By something on the way, which passes on the second answer, and tells nobody. At one moment: where the second copy is
+ * refused, and only the first one was executed, nobody could know. */
 static void execute_twice(sim_packet *p) {
     sim_packet *copy = copy_packet(p);
-    sim *s = p->s;
-    int64_t first = sim_latency(s);
+    int64_t delay = sim_latency(p->s);
     copy->silent = true;
-    if (sim_random(s) % 2 == 0) {
-        travel(copy, first);
-        travel(p, first + sim_latency(s));
-    } else {
-        travel(p, first);
-        travel(copy, first + sim_between(s, 0, p->reply_delay_ns));
-    }
+    travel(copy, delay);
+    travel(p, delay);
 }
 
 static void transmit(ds_http *http, sim_packet *p, int64_t timeout_ns) {
