@@ -32,6 +32,18 @@ describe("dsync locks", function()
     ok(d:lock("alphabet", { value = "two\27[31m\nlines" }):acquire())
   end)
 
+  it("says when its results could not be written, and not when nobody reads them", function()
+    for _, options in ipairs { "", "--json" } do
+      local code, out = command.sh("$dsync locks " .. options .. " 2>&1 >/dev/full")
+      assert.equal(74, code)
+      assert.matches("could not be written: No space left", out)
+      local line = "trap '' PIPE; { sleep 0.2; $dsync locks " .. options .. "; } | true; echo ${PIPESTATUS[0]}"
+      code, out = command.sh(line)
+      assert.equal(0, code)
+      assert.equal("0", out:match "%d+")
+    end
+  end)
+
   it("prints aligned columns, with ages, and nothing that drives a terminal", function()
     local code, out = command.run { "locks" }
     assert.equal(0, code)

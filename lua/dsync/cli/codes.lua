@@ -7,6 +7,7 @@ local codes = {
   unavailable = 69,
   internal = 70,
   resource = 71,
+  unwritten = 74,
   not_acquired = 75,
   lost = 76,
   denied = 77,

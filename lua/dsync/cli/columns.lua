@@ -3,7 +3,7 @@
 local process = require "dsync.process"
 local say = require "dsync.cli.say"
 
-local io, ipairs, max = io, ipairs, math.max
+local concat, ipairs, max = table.concat, ipairs, math.max
 
 local columns = {}
 
@@ -26,7 +26,7 @@ local function cut(text, room)
     end
     kept[#kept + 1] = character
   end
-  return table.concat(kept) .. "..."
+  return concat(kept) .. "..."
 end
 
 -- One line; the last column is not padded, and cut where the terminal ends.
@@ -59,11 +59,11 @@ function columns.print(headings, rows)
     end
     measure(widths, row)
   end
-  io.stdout:write(line(headings, widths, limit), "\n")
+  local lines = { line(headings, widths, limit) }
   for _, row in ipairs(rows) do
-    io.stdout:write(line(row, widths, limit), "\n")
+    lines[#lines + 1] = line(row, widths, limit)
   end
-  io.stdout:flush()
+  say.line(concat(lines, "\n"))
 end
 
 --- For rows that come one by one: a function that prints one, and widens what has become too narrow.

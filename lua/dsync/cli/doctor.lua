@@ -180,7 +180,7 @@ function doctor.main(opts)
       say.line(works and "locks work here" or "locks do not work here", (", %d faults, %d warnings"):format(seen.fail,
         seen.warn))
     end
-    process.exit(seen.code or codes.ok)
+    say.finish(seen.code or codes.ok)
   end)
 end
 

@@ -47,7 +47,7 @@ function look.run(opts, main, more)
     if not code then
       end_with(message, outcome)
     end
-    process.exit(code)
+    say.finish(code)
   end)
 end
 

@@ -108,7 +108,7 @@ function main.run(words)
     io.stderr:write("dsync: this is a bug: ", tostring(code), "\n")
     code = codes.internal
   end
-  process.exit(code)
+  say.finish(code)
 end
 
 return main

@@ -5,7 +5,10 @@
 
 local getmetatable, io, ipairs, os, pairs = getmetatable, io, ipairs, os, pairs
 local setmetatable, tostring = setmetatable, tostring
-local floor, format = math.floor, string.format
+local concat, floor, format = table.concat, math.floor, string.format
+
+local codes = require "dsync.cli.codes"
+local process = require "dsync.process"
 
 local say = {}
 
@@ -24,11 +27,26 @@ function say.message(message)
   io.stderr:write("dsync: ", say.safe(message), "\n")
 end
 
---- A line of results, at once.
+local unwritten -- why results could not be written
+
+--- A line of results, at once. That nobody reads them any more is no fault.
 function say.line(...)
-  io.stdout:write(...)
-  io.stdout:write "\n"
-  io.stdout:flush()
+  local ok, why = io.stdout:write(concat { ... }, "\n")
+  if ok then
+    ok, why = io.stdout:flush()
+  end
+  if not ok and not why:find("Broken pipe", 1, true) then
+    unwritten = unwritten or why
+  end
+end
+
+--- Ends the process with this code, unless that would hide that there were results which nobody got.
+function say.finish(code)
+  if unwritten then
+    say.message("the results could not be written: " .. unwritten)
+    code = code == codes.ok and codes.unwritten or code
+  end
+  process.exit(code)
 end
 
 --------------------------------------------------------------------------------------------------------------- times
