@@ -308,28 +308,32 @@ void ds_zk_go(ds_zk_call *call) {
     }
 }
 
-void ds_zk_begin_waiting(ds_zk_link *link) {
-    ds_list round;
-    ds_list_init(&round);
-    ds_list_splice(&round, &link->waiting);
-    while (!ds_list_empty(&round) && link->life == DS_ZK_UP) {
-        begin(DS_LIST_ENTRY(round.next, ds_zk_call, node));
+/* Those that wait now, as long as the link lives as it does. They stay in its list until their turn comes: should it die
+ * meanwhile, it ends them. */
+static void each_waiting(ds_zk_link *link, void (*visit)(ds_zk_call *call)) {
+    ds_zk_life life = link->life;
+    size_t count = 0;
+    for (ds_list *node = link->waiting.next; node != &link->waiting; node = node->next) {
+        count++;
     }
-    ds_list_splice(&link->waiting, &round);
+    for (; count > 0 && link->life == life && !ds_list_empty(&link->waiting); count--) {
+        visit(DS_LIST_ENTRY(link->waiting.next, ds_zk_call, node));
+    }
+}
+
+void ds_zk_begin_waiting(ds_zk_link *link) {
+    each_waiting(link, begin);
+}
+
+static void fail_absent(ds_zk_call *call) {
+    ds_list_remove(&call->node);
+    explain_absence(call);
+    ds_reply reply = {.outcome = DS_NOT_EXECUTED, .message = call->error.message};
+    ds_zk_finish(call, &reply);
 }
 
 void ds_zk_fail_waiting(ds_zk_link *link) {
-    ds_list round;
-    ds_list_init(&round);
-    ds_list_splice(&round, &link->waiting);
-    while (!ds_list_empty(&round) && link->life == DS_ZK_NEW) {
-        ds_zk_call *call = DS_LIST_ENTRY(round.next, ds_zk_call, node);
-        ds_list_remove(&call->node);
-        explain_absence(call);
-        ds_reply reply = {.outcome = DS_NOT_EXECUTED, .message = call->error.message};
-        ds_zk_finish(call, &reply);
-    }
-    ds_list_splice(&link->waiting, &round);
+    each_waiting(link, fail_absent);
 }
 
 /* Those that wait, and those that wait for nothing but a timer of their own; the others are ended by their answers. */
