@@ -6,6 +6,7 @@
 #include "transport_parts.h"
 
 #define LATE_MAX_NS (10 * DS_SECOND)
+#define FIRST_REFUSAL 429 /* from this HTTP status on, servers have executed nothing, or do not know */
 
 /* What a client hears of a request, on its way. */
 typedef struct answer {
@@ -178,12 +179,35 @@ void sim_answer_never(sim_packet *p) {
     sim_packet_drop(p);
 }
 
+/* By something on the way, which passes on the second answer and tells nobody; unless that is a refusal: then nobody could
+ * know that the request was executed. */
+static int ask_again(sim_packet *p, int status, ds_buf *body, sim_extra *extra) {
+    ds_buf second = DS_BUF_EMPTY;
+    sim_extra more = {DS_BUF_EMPTY, 0};
+    sim_question question = sim_question_of(p, &more);
+    int again = p->s->model->ask(p->s->servers, &question, &second);
+    if (again < FIRST_REFUSAL) {
+        ds_buf body_before = *body, headers_before = extra->headers;
+        *body = second;
+        *extra = more;
+        second = body_before;
+        more.headers = headers_before;
+        status = again;
+    }
+    ds_buf_free(&more.headers);
+    ds_buf_free(&second);
+    return status;
+}
+
 static void arrive(sim *s, void *argument) {
     sim_packet *p = argument;
     ds_buf body = DS_BUF_EMPTY;
     sim_extra extra = {DS_BUF_EMPTY, 0};
     sim_question question = sim_question_of(p, &extra);
     int status = s->model->ask(s->servers, &question, &body);
+    if (p->twice && status < FIRST_REFUSAL) {
+        status = ask_again(p, status, &body, &extra);
+    }
     if (status != SIM_LATER) {
         p->reply_delay_ns += extra.delay_ns;
         sim_answer_later(p, status, &extra.headers, &body);
@@ -235,16 +259,6 @@ static void duplicate(ds_http *http, sim_packet *p) {
     travel(p, p->silent ? sim_between(s, 0, LATE_MAX_NS) : sim_latency(s));
 }
 
-/* By something on the way, which passes on the second answer, and tells nobody. At one moment: where the second copy is
- * refused, and only the first one was executed, nobody could know. */
-static void execute_twice(sim_packet *p) {
-    sim_packet *copy = copy_packet(p);
-    int64_t delay = sim_latency(p->s);
-    copy->silent = true;
-    travel(copy, delay);
-    travel(p, delay);
-}
-
 static void transmit(ds_http *http, sim_packet *p, int64_t timeout_ns) {
     static const sim_fault of_answer[] = {SIM_LOST_REPLY, SIM_RESET, SIM_ERROR, SIM_GARBAGE, SIM_TRUNCATED};
     sim *s = p->s;
@@ -264,9 +278,8 @@ static void transmit(ds_http *http, sim_packet *p, int64_t timeout_ns) {
         travel(p, timeout_ns + sim_between(s, 0, LATE_MAX_NS));
     } else if (sim_hit(s, SIM_DUPLICATE)) {
         duplicate(http, p);
-    } else if (sim_hit(s, SIM_TWICE)) {
-        execute_twice(p);
     } else {
+        p->twice = strcmp(p->method, "GET") != 0 && sim_hit(s, SIM_TWICE);
         for (size_t i = 0; i < DS_COUNT(of_answer) && p->fault == SIM_FAULTS; i++) {
             p->fault = sim_hit(s, of_answer[i]) ? of_answer[i] : SIM_FAULTS;
         }

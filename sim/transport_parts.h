@@ -27,6 +27,7 @@ struct sim_packet {
     int64_t reply_delay_ns;
     sim_fault fault; /* what becomes of the answer; SIM_FAULTS: nothing */
     bool silent;     /* its answer goes nowhere */
+    bool twice;      /* executed so */
     bool stale;
 };
 
