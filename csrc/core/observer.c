@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#define OLD_MAX 6 /* listings in a row that are older than the watch */
 #define RETRY_CAP_NS DS_SECOND
 #define REFRESH_NS (60 * DS_SECOND)
 
@@ -157,8 +158,15 @@ static void send_list(ds_observer *observer) {
     backend->ops->list(backend, &observer->call, &spec);
 }
 
+/* What happened between such a listing and the watch's beginning would be missed. In some stores revisions can fall for
+ * good: then it is believed after some tries. */
+static bool is_too_old(const ds_observer *observer, const ds_reply *reply) {
+    return reply->outcome == DS_OK && reply->revision != 0 && reply->revision < observer->since &&
+           observer->attempt < OLD_MAX;
+}
+
 static void take_listing(ds_observer *observer, const ds_reply *reply) {
-    if (reply->outcome != DS_OK || !take_page(observer, reply)) {
+    if (is_too_old(observer, reply) || reply->outcome != DS_OK || !take_page(observer, reply)) {
         later(observer);
         return;
     }
@@ -268,6 +276,7 @@ static void on_watch(ds_watch *watch, const ds_watch_event *event) {
     switch (event->kind) {
     case DS_WATCH_READY:
     case DS_WATCH_CHANGED:
+        observer->since = event->kind == DS_WATCH_READY ? event->revision : observer->since;
         if (observer->listing) {
             observer->again = true; /* that one may be older than the watch */
         } else {

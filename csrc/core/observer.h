@@ -58,6 +58,7 @@ struct ds_observer {
     bool watching, listing, again, synced, missed;
     unsigned busy;    /* at work on the elections: not to be freed now */
     int64_t revision; /* of the last listing */
+    int64_t since;    /* from this revision on the watch tells what changes; 0 = unknown */
 };
 
 /* Begins to follow `path` (copied). The callbacks are set by the owner. False: out of memory. */

@@ -260,6 +260,37 @@ TEST(a_listing_older_than_its_watch_is_repeated) {
     CHECK(desk_close(&d));
 }
 
+TEST(a_listing_from_before_its_watch_is_repeated) {
+    desk d;
+    eye e;
+    begin(&d, &e);
+    ds_watch_event ready = {.kind = DS_WATCH_READY, .revision = 300};
+    sb_event(WATCH(&d), &ready);
+    fw_settle(d.u);
+    ds_peer peers[] = {peer("a", 10, "1"), peer("b", 20, "2")};
+    ds_reply stale = {.outcome = DS_OK, .peers = peers, .peer_count = 1, .revision = 299};
+    ds_reply fresh = {.outcome = DS_OK, .peers = peers + 1, .peer_count = 1, .revision = 300};
+    sb_answer(sb_pending(d.backend, SB_LIST), 0, &stale);
+    fw_settle(d.u);
+    CHECK_EQ_TEXT(news(&d), "");
+    fw_advance(d.u, 2 * DS_SECOND);
+    sb_answer(sb_pending(d.backend, SB_LIST), 0, &fresh);
+    fw_settle(d.u);
+    CHECK_CONTAINS(news(&d), "left a");
+    /* In a store whose revisions have fallen for good it is believed after all. */
+    sb_event(WATCH(&d), &ready);
+    for (int i = 0; i < 6; i++) {
+        fw_settle(d.u);
+        sb_answer(sb_pending(d.backend, SB_LIST), 0, &stale);
+        fw_advance(d.u, 2 * DS_SECOND);
+    }
+    CHECK_EQ_TEXT(news(&d), "");
+    sb_answer(sb_pending(d.backend, SB_LIST), 0, &stale);
+    fw_settle(d.u);
+    CHECK_CONTAINS(news(&d), "joined a");
+    CHECK(desk_close(&d));
+}
+
 TEST(a_watch_that_never_begins_is_not_waited_for) {
     desk d;
     eye e;
