@@ -70,11 +70,13 @@ static void parrot_stop(parrot *p) {
 #define EXISTS(op) "{\"OpIndex\":" op ",\"What\":\"key exists\"}"
 #define FAILED(errors) FAILED_HEADER "{\"Results\":null,\"Errors\":[" errors "]}"
 
-static ds_class outcome_of_enter(const char *const *answers, bool only_try) {
+typedef ds_class ask(rig *r, ds_lease *lease);
+
+/* Of what is asked once a session is open. */
+static ds_class outcome_of(ask *what, const char *const *answers) {
     parrot p;
     rig r;
     ds_lease lease;
-    ds_entry entry;
     dsync_options options = {.prefix = "dsync", .id = "tester"};
     ds_class outcome = DS_REFUSED;
     if (!parrot_start(&p, answers)) {
@@ -83,73 +85,67 @@ static ds_class outcome_of_enter(const char *const *answers, bool only_try) {
     if (consul_rig_open_at(&r, &(const char *){p.url}, 1, &options)) {
         rig_lease_init(&lease, "dsync", 10000);
         if (rig_lease(&r, &lease)->outcome == DS_OK) {
-            rig_entry_init(&entry, &lease, "dsync/lock/x", "x");
-            outcome = rig_enter(&r, &entry, only_try)->outcome;
+            outcome = what(&r, &lease);
         }
         r.backend->ops->forget(r.backend, &lease);
         rig_close(&r);
     }
     parrot_stop(&p);
     return outcome;
+}
+
+static ds_class enter(rig *r, ds_lease *lease) {
+    ds_entry entry;
+    rig_entry_init(&entry, lease, "dsync/lock/x", "x");
+    return rig_enter(r, &entry, false)->outcome;
+}
+
+static ds_class try_once(rig *r, ds_lease *lease) {
+    ds_entry entry;
+    rig_entry_init(&entry, lease, "dsync/lock/x", "x");
+    return rig_enter(r, &entry, true)->outcome;
+}
+
+static ds_class renew(rig *r, ds_lease *lease) {
+    return rig_renew(r, lease)->outcome;
 }
 
 /* ---- a request that the server got twice ---------------------------------------------------------------------------- */
 
 TEST(a_refusal_after_somebody_was_there_leaves_nothing) {
     static const char *const answers[] = {CREATED, KEY_MADE, FAILED(EXISTS("2")), REFUSED, NULL};
-    CHECK_EQ_INT(outcome_of_enter(answers, false), DS_NOT_EXECUTED);
-    CHECK_EQ_INT(outcome_of_enter(answers, true), DS_NOT_EXECUTED);
+    CHECK_EQ_INT(outcome_of(enter, answers), DS_NOT_EXECUTED);
+    CHECK_EQ_INT(outcome_of(try_once, answers), DS_NOT_EXECUTED);
 }
 
 TEST(a_refusal_after_the_second_copy_of_a_request_leaves_what_the_first_one_made) {
     static const char *const answers[] = {CREATED, KEY_MADE, FAILED(EXISTS("2") "," EXISTS("3")), REFUSED, NULL};
-    CHECK_EQ_INT(outcome_of_enter(answers, false), DS_AMBIGUOUS);
-    CHECK_EQ_INT(outcome_of_enter(answers, true), DS_AMBIGUOUS);
+    CHECK_EQ_INT(outcome_of(enter, answers), DS_AMBIGUOUS);
+    CHECK_EQ_INT(outcome_of(try_once, answers), DS_AMBIGUOUS);
 }
 
 TEST(so_it_does_at_the_tail_of_the_queue) {
     static const char *const answers[] = {CREATED, KEY_MADE, FAILED(EXISTS("2")), FAILED(EXISTS("1")), REFUSED, NULL};
-    CHECK_EQ_INT(outcome_of_enter(answers, false), DS_AMBIGUOUS);
+    CHECK_EQ_INT(outcome_of(enter, answers), DS_AMBIGUOUS);
 }
 
 TEST(an_epoch_that_moved_between_two_copies_leaves_what_the_first_one_made) {
     static const char *const alone[] = {CREATED, KEY_MADE, FAILED(EXISTS("0")), KEY_MADE, NULL};
     static const char *const twice[] = {CREATED, KEY_MADE, FAILED(EXISTS("0") "," EXISTS("3")), KEY_MADE, NULL};
-    CHECK_EQ_INT(outcome_of_enter(alone, false), DS_OK); /* its place is stale */
-    CHECK_EQ_INT(outcome_of_enter(twice, false), DS_AMBIGUOUS);
-    CHECK_EQ_INT(outcome_of_enter(twice, true), DS_AMBIGUOUS);
+    CHECK_EQ_INT(outcome_of(enter, alone), DS_OK); /* its place is stale */
+    CHECK_EQ_INT(outcome_of(enter, twice), DS_AMBIGUOUS);
+    CHECK_EQ_INT(outcome_of(try_once, twice), DS_AMBIGUOUS);
 }
 
 /* ---- a server that has become the leader and has not caught up ------------------------------------------------------- */
 
 #define UNKNOWN_SESSION "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\nSession id '" SESSION "' not found\n"
 
-static ds_class outcome_of_renewal(const char *const *answers) {
-    parrot p;
-    rig r;
-    ds_lease lease;
-    dsync_options options = {.prefix = "dsync", .id = "tester"};
-    ds_class outcome = DS_REFUSED;
-    if (!parrot_start(&p, answers)) {
-        return outcome;
-    }
-    if (consul_rig_open_at(&r, &(const char *){p.url}, 1, &options)) {
-        rig_lease_init(&lease, "dsync", 10000);
-        if (rig_lease(&r, &lease)->outcome == DS_OK) {
-            outcome = rig_renew(&r, &lease)->outcome;
-        }
-        r.backend->ops->forget(r.backend, &lease);
-        rig_close(&r);
-    }
-    parrot_stop(&p);
-    return outcome;
-}
-
 TEST(a_session_is_gone_when_a_confirmed_read_says_so_not_the_renewal) {
     static const char *const there[] = {CREATED, KEY_MADE, UNKNOWN_SESSION, KEY_MADE, NULL};
     static const char *const gone[] = {CREATED, KEY_MADE, UNKNOWN_SESSION, FAILED(EXISTS("0")), NULL};
     static const char *const silent[] = {CREATED, KEY_MADE, UNKNOWN_SESSION, REFUSED, NULL};
-    CHECK_EQ_INT(outcome_of_renewal(there), DS_NOT_EXECUTED);
-    CHECK_EQ_INT(outcome_of_renewal(gone), DS_LOST);
-    CHECK_EQ_INT(outcome_of_renewal(silent), DS_NOT_EXECUTED);
+    CHECK_EQ_INT(outcome_of(renew, there), DS_NOT_EXECUTED);
+    CHECK_EQ_INT(outcome_of(renew, gone), DS_LOST);
+    CHECK_EQ_INT(outcome_of(renew, silent), DS_NOT_EXECUTED);
 }

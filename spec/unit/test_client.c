@@ -6,22 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../csrc/dsync.h"
-#include "test.h"
-
-static dsync_client *open_memory(const char *name) {
-    char url[64];
-    dsync_error error = {0};
-    snprintf(url, sizeof url, "memory:%s", name);
-    dsync_client *client = dsync_open(url, NULL, &error);
-    CHECK_EQ_TEXT(error.message, "");
-    return client;
-}
-
-static void end(dsync_client *client) {
-    CHECK_EQ_INT(dsync_close(client, -1, NULL), DSYNC_OK);
-    dsync_client_unref(client);
-}
+#include "memory_client.h"
 
 static dsync_code try_it(dsync_lock *lock, dsync_error *error) {
     dsync_acquire_options options;

@@ -1,25 +1,10 @@
 /* The public C API at its edges: the longest times, many threads that make locks, a lack of memory. */
 #include <pthread.h>
 
-#include "../../csrc/dsync.h"
-#include "test.h"
+#include "memory_client.h"
 
 #define THREADS 4
 #define ROUNDS 300
-
-static dsync_client *open_memory(const char *name) {
-    char url[64];
-    dsync_error error = {0};
-    snprintf(url, sizeof url, "memory:%s", name);
-    dsync_client *client = dsync_open(url, NULL, &error);
-    CHECK_EQ_TEXT(error.message, "");
-    return client;
-}
-
-static void end(dsync_client *client) {
-    CHECK_EQ_INT(dsync_close(client, -1, NULL), DSYNC_OK);
-    dsync_client_unref(client);
-}
 
 /* A program that means "for ever" may well say it with the largest number there is. */
 TEST(the_longest_times_are_no_short_ones) {

@@ -41,15 +41,10 @@ static bool make_certificates(void) {
         "openssl ec -aes128 -passout pass:secret -in client.key -out locked.key\n"
         "echo nonsense >broken.pem\n";
     char command[4096];
-    if (made) {
-        return true;
+    if (!made && mkdtemp(folder) != NULL) {
+        (void)snprintf(command, sizeof(command), "cd %s && (%s)", folder, script);
+        made = run(command);
     }
-    if (!run("command -v openssl >/dev/null") || mkdtemp(folder) == NULL) {
-        printf("note: no openssl program here, nothing tested\n");
-        return false;
-    }
-    (void)snprintf(command, sizeof(command), "cd %s && (%s)", folder, script);
-    made = run(command);
     return made;
 }
 
@@ -119,6 +114,18 @@ static pid_t start_server(int port, bool verify) {
         (void)usleep(10000);
     }
     return pid;
+}
+
+/* Starts one, and says where it is. 0: there is no openssl here, which is told; -1: it failed. */
+static pid_t serve(bool verify, char *origin, size_t size) {
+    if (!run("command -v openssl >/dev/null")) {
+        printf("skipped: %s: no openssl program here\n", test_running);
+        return 0;
+    }
+    (void)alarm(60);
+    int port = free_port();
+    (void)snprintf(origin, size, "https://127.0.0.1:%d", port);
+    return make_certificates() ? start_server(port, verify) : -1;
 }
 
 static void stop_server(pid_t pid) {
@@ -210,9 +217,7 @@ typedef struct row {
     const char *message;
 } row;
 
-static void check_rows(const row *rows, size_t count, int port) {
-    char origin[64];
-    (void)snprintf(origin, sizeof(origin), "https://127.0.0.1:%d", port);
+static void check_rows(const row *rows, size_t count, const char *origin) {
     for (size_t i = 0; i < count; i++) {
         test_case("%s", rows[i].what);
         outcome got = fetch(origin, &rows[i].with);
@@ -228,12 +233,11 @@ static void check_rows(const row *rows, size_t count, int port) {
 }
 
 TEST(the_server_is_believed_only_with_the_right_certificate) {
-    if (!make_certificates()) {
+    char origin[64];
+    pid_t pid = serve(false, origin, sizeof(origin));
+    if (pid == 0) {
         return;
     }
-    (void)alarm(60);
-    int port = free_port();
-    pid_t pid = start_server(port, false);
     REQUIRE(pid > 0);
     const char *name = "server.example";
     const row rows[] = {
@@ -250,17 +254,16 @@ TEST(the_server_is_believed_only_with_the_right_certificate) {
         {"broken file", {.ca = "broken.pem", .server_name = name}, DS_HTTP_REFUSED, DSYNC_CONFIG, "check tls ca"},
         {"not asked", {.insecure = true}, DS_HTTP_ANSWERED, 0, ""},
     };
-    check_rows(rows, DS_COUNT(rows), port);
+    check_rows(rows, DS_COUNT(rows), origin);
     stop_server(pid);
 }
 
 TEST(a_server_that_asks_for_a_certificate_gets_one) {
-    if (!make_certificates()) {
+    char origin[64];
+    pid_t pid = serve(true, origin, sizeof(origin));
+    if (pid == 0) {
         return;
     }
-    (void)alarm(60);
-    int port = free_port();
-    pid_t pid = start_server(port, true);
     REQUIRE(pid > 0);
 #define AUTHORITY .ca = "good.pem", .server_name = "server.example"
     const row rows[] = {
@@ -293,21 +296,18 @@ TEST(a_server_that_asks_for_a_certificate_gets_one) {
          "check tls ca, cert and key"},
     };
 #undef AUTHORITY
-    check_rows(rows, DS_COUNT(rows), port);
+    check_rows(rows, DS_COUNT(rows), origin);
     stop_server(pid);
 }
 
 /* Whoever resumes a session checks no certificate. */
 TEST(each_connection_is_verified_anew) {
-    if (!make_certificates()) {
+    char origin[64];
+    pid_t pid = serve(false, origin, sizeof(origin));
+    if (pid == 0) {
         return;
     }
-    (void)alarm(60);
-    int port = free_port();
-    pid_t pid = start_server(port, false);
     REQUIRE(pid > 0);
-    char origin[64];
-    (void)snprintf(origin, sizeof(origin), "https://127.0.0.1:%d", port);
     files with = {.ca = "good.pem", .server_name = "server.example"};
     ds_loop *loop = start_loop(&with);
     for (int i = 0; i < 3; i++) { /* the server ends each connection with its answer */
