@@ -22,10 +22,8 @@ describe("lock-delay", function()
     local a, b = suite.open(), suite.open()
     for _ = 1, 10 do
       for _, client in ipairs { a, b } do
-        local began = suite.now()
-        local lock = ok(client:lock "x":acquire { wait = 5 })
+        local lock = ok(client:lock "x":acquire { wait = 10 }) -- a delay would last 15 s
         assert.equal("held", lock:state())
-        assert.is_true(suite.now() - began < 5)
         assert.is_true(lock:release())
       end
     end

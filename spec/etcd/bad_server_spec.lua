@@ -1,5 +1,6 @@
 -- Servers that cannot be reached, or that are no etcd: a clear message, a stable code, an answer in time, nothing held.
 local suite = require "spec.support.suite"
+local in_time = require "spec.support.in_time"
 local rig = require "spec.support.rig"
 local dsync, fails = suite.dsync, suite.fails
 
@@ -8,7 +9,7 @@ local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*/[^/]*$"
 -- What a call may say: how a server fails decides whether asking on makes sense, and only then the wait is used up.
 local GONE = { unavailable = true, timeout = true }
 
-local function all_calls_fail(address, codes)
+local function all_calls_fail(within, address, codes)
   local d = assert(dsync.open(address, { close_timeout = 1 }))
   local lock, leader = d:lock "x", d:leader "x"
   local messages = {}
@@ -22,8 +23,7 @@ local function all_calls_fail(address, codes)
     dsync.spawn(function()
       local began = suite.now()
       check(what, fn())
-      local took = suite.now() - began
-      assert.is_true(took <= limit + 2, ("%s took %.2f s"):format(what, took))
+      within(limit + 2, suite.now() - began, what)
     end)
   end
   -- All at once: each may use up its time.
@@ -43,20 +43,20 @@ local function all_calls_fail(address, codes)
   fails("not_held", lock:release())
   local began = suite.now()
   d:close()
-  assert.is_true(suite.now() - began <= 1.5)
+  within(1.5, suite.now() - began, "close")
   return messages
 end
 
 describe("a server that", function()
-  it("is not there is unavailable, and the message names it", function()
+  it("is not there is unavailable, and the message names it", in_time(function(within)
     local port = rig.ports(1)[1]
-    local messages = all_calls_fail("etcd://127.0.0.1:" .. port, GONE)
+    local messages = all_calls_fail(within, "etcd://127.0.0.1:" .. port, GONE)
     assert.truthy(messages.ping:find("127.0.0.1:" .. port, 1, true), messages.ping)
-  end)
+  end))
 
-  it("has no address is unavailable", function()
-    all_calls_fail("etcd://nowhere.invalid:2379", GONE)
-  end)
+  it("has no address is unavailable", in_time(function(within)
+    all_calls_fail(within, "etcd://nowhere.invalid:2379", GONE)
+  end))
 
   local modes = {
     html = { protocol = true },
@@ -93,12 +93,12 @@ describe("a server that", function()
   for mode in pairs(modes) do names[#names + 1] = mode end
   table.sort(names)
   for _, mode in ipairs(names) do
-    it(("answers with %s is told apart from an etcd"):format(mode), function()
+    it(("answers with %s is told apart from an etcd"):format(mode), in_time(function(within)
       local server = rig.start({ "python3", here .. "/support/suite_dumb.py", mode })
       local port = assert(server:line(suite.patience)):match "^port (%d+)$"
-      local messages = all_calls_fail("etcd://127.0.0.1:" .. port, modes[mode])
+      local messages = all_calls_fail(within, "etcd://127.0.0.1:" .. port, modes[mode])
       assert.truthy(messages.ping:find("127.0.0.1:" .. port, 1, true), messages.ping)
       server:stop()
-    end)
+    end))
   end
 end)
