@@ -98,7 +98,9 @@ void ds_session_closed(ds_call *call, const ds_reply *reply) {
     int64_t gone_ns = (session->trying_ns > session->sent_ns ? session->trying_ns : session->sent_ns) +
                       2 * session->timing.ttl_ns + 2 * DS_SECOND;
     int64_t now = ds_now(world);
-    if (reply->outcome == DS_REFUSED || now >= gone_ns) {
+    /* Nothing rests on one that never was: a client that is closed does not wait for a server that is not there. */
+    bool is_idle = session->sent_ns == 0 && session->engine->closing && reply->outcome == DS_NOT_EXECUTED;
+    if (reply->outcome == DS_REFUSED || now >= gone_ns || is_idle) {
         ds_session_finish(session, "left to expire");
         return;
     }

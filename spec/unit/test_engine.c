@@ -73,6 +73,23 @@ TEST(closing_while_a_session_opens) {
     CHECK(desk_close(&d));
 }
 
+TEST(closing_does_not_wait_for_a_server_that_was_never_there) {
+    desk d;
+    desk_open(&d);
+    lock *a = lock_new(&d, "A");
+    sb_hold(d.backend, SB_OPEN);
+    sb_hold(d.backend, SB_CLOSE);
+    lock_acquire(a);
+    sb_fail(d.backend, SB_OPEN, DS_NOT_EXECUTED, "refused");
+    desk_shut(&d, 2 * DS_SECOND);
+    CHECK_EQ_TEXT(desk_log(&d), "open s1 | A closed | close s1");
+    sb_fail(d.backend, SB_CLOSE, DS_NOT_EXECUTED, "refused");
+    fw_settle(d.u);
+    CHECK(d.closed && d.confirmed);
+    CHECK_EQ_TEXT(desk_log(&d), "closed");
+    CHECK(desk_close(&d));
+}
+
 TEST(closing_ends_releases) {
     desk d;
     desk_open(&d);
