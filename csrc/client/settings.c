@@ -136,6 +136,21 @@ static bool check_times(const dsync_options *o, dsync_error *error) {
            check_time("close_timeout", o->close_timeout_ms, 0, error);
 }
 
+/* What would be read, or copied, before anything else is looked at. */
+static bool check_lists(const dsync_options *o, dsync_error *error) {
+    for (size_t i = 0; i < o->endpoint_count; i++) {
+        if (o->endpoints == NULL || o->endpoints[i] == NULL) {
+            return REFUSE("endpoints: element %zu of %zu is NULL", i, o->endpoint_count);
+        }
+    }
+    for (size_t i = 0; i < o->setting_count; i++) {
+        if (o->settings == NULL || o->settings[i].name == NULL || o->settings[i].value == NULL) {
+            return REFUSE("settings: element %zu of %zu is NULL, or its name or value is", i, o->setting_count);
+        }
+    }
+    return o->value != NULL || o->value_size == 0 || REFUSE("value is NULL, but value_size is %zu", o->value_size);
+}
+
 static bool check_scope(const dsync_options *o, dsync_error *error) {
     if (o->scope == NULL) {
         return true;
@@ -213,6 +228,9 @@ bool ds_settings_copy(ds_settings *settings, const dsync_options *options, dsync
     o->retry_interval_ms = o->retry_interval_ms != 0 ? o->retry_interval_ms : 1000;
     o->close_timeout_ms = o->close_timeout_ms != 0 ? o->close_timeout_ms : 2000;
     o->max_value = o->max_value != 0 ? o->max_value : DEFAULT_MAX_VALUE;
+    if (!check_lists(o, error)) {
+        return false;
+    }
     if (!keep_all(settings)) {
         ds_error_no_memory(error);
         return false;

@@ -1,4 +1,4 @@
-/* The public C API at its edges: the longest times, many threads that make locks, a lack of memory. */
+/* The public C API at its edges: the longest times, lists with holes, many threads that make locks, a lack of memory. */
 #include <pthread.h>
 
 #include "memory_client.h"
@@ -30,6 +30,30 @@ TEST(the_longest_times_are_no_short_ones) {
     dsync_lock_free(two);
     CHECK_EQ_INT(dsync_close(client, INT64_MAX, &error), DSYNC_OK);
     dsync_client_unref(client);
+}
+
+TEST(lists_with_holes_are_refused) {
+    static const char *const endpoints[] = {"127.0.0.1:1", NULL};
+    static const dsync_setting unnamed[] = {{NULL, "json"}}, unset[] = {{"etcd.transport", NULL}};
+    const struct {
+        const char *message;
+        dsync_options options;
+    } rows[] = {
+        {"endpoints: element 1 of 2 is NULL", {.endpoints = endpoints, .endpoint_count = 2}},
+        {"endpoints: element 0 of 1 is NULL", {.endpoint_count = 1}},
+        {"settings: element 0 of 1 is NULL", {.settings = unnamed, .setting_count = 1}},
+        {"settings: element 0 of 1 is NULL", {.settings = unset, .setting_count = 1}},
+        {"settings: element 0 of 3 is NULL", {.setting_count = 3}},
+        {"value is NULL, but value_size is 4", {.value_size = 4}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dsync_options options = rows[i].options;
+        dsync_error error = {0};
+        options.size = sizeof options;
+        CHECK(dsync_open("etcd://127.0.0.1:1", &options, &error) == NULL);
+        CHECK_EQ_INT(error.code, DSYNC_CONFIG);
+        CHECK_CONTAINS(error.message, rows[i].message);
+    }
 }
 
 static void *make_global(void *argument) {
