@@ -74,8 +74,10 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     int64_t index = 0;
     query->http = NULL;
     if (http->fate != DS_HTTP_ANSWERED) {
+        dsync_error error;
         ail(query);
-        fail(query, DS_NOT_EXECUTED, http->message);
+        ds_error_set(&error, DSYNC_UNAVAILABLE, "Consul at %s: %s", query->endpoint->origin, http->message);
+        fail(query, DS_NOT_EXECUTED, error.message);
         return;
     }
     const char *leader = http->header_values[0], *text = http->header_values[1];

@@ -57,7 +57,7 @@ typedef struct ds_http_result {
     const char *body; /* unary only; NUL-terminated; NULL when empty */
     size_t body_size;
     const char *const *header_values; /* parallel to the request's want_headers; NULL where absent */
-    const char *message;              /* for people, no secrets; "" when fate is DS_HTTP_ANSWERED */
+    const char *message; /* for people, names no endpoint and no secret; "" when fate is DS_HTTP_ANSWERED */
 } ds_http_result;
 
 /* Who hears of a request. Embedded by the backend; must outlive the request or cancel it. */

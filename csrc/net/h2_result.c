@@ -11,10 +11,6 @@
 
 #define TEXT(...) ((void)snprintf(text, text_size, __VA_ARGS__))
 
-static const char *origin(const ds_h2_request *self) {
-    return self->host->origin;
-}
-
 static void begin(ds_h2_request *self, ds_http_result *result, char *text) {
     text[0] = '\0';
     *result = (ds_http_result){.fate = self->sent ? DS_HTTP_UNKNOWN : DS_HTTP_NOT_SENT,
@@ -37,22 +33,22 @@ static void judge_reset(ds_h2_request *self, ds_http_result *result, char *text,
     switch (self->head_ended ? NGHTTP2_INTERNAL_ERROR : self->error_code) {
     case NGHTTP2_REFUSED_STREAM:
         result->fate = DS_HTTP_NOT_SENT; /* RFC 9113, 8.7: not processed at all */
-        TEXT("%s: the server takes no requests just now", origin(self));
+        TEXT("the server takes no requests just now");
         break;
     case NGHTTP2_HTTP_1_1_REQUIRED:
         result->fate = DS_HTTP_NOT_SENT;
         result->not_http2 = true;
         result->code = DSYNC_UNSUPPORTED;
-        TEXT("%s: the server wants an older HTTP than HTTP/2", origin(self));
+        TEXT("the server wants an older HTTP than HTTP/2");
         break;
     case NGHTTP2_PROTOCOL_ERROR:
     case NGHTTP2_FRAME_SIZE_ERROR:
     case NGHTTP2_COMPRESSION_ERROR:
         result->code = DSYNC_PROTOCOL;
-        TEXT("%s: the answer breaks the rules of HTTP/2; is this the right port?", origin(self));
+        TEXT("the answer breaks the rules of HTTP/2; is this the right port?");
         break;
     default:
-        TEXT("%s: the server broke off the answer (%s)", origin(self), nghttp2_http2_strerror(self->error_code));
+        TEXT("the server broke off the answer (%s)", nghttp2_http2_strerror(self->error_code));
         break;
     }
 }
@@ -73,12 +69,11 @@ void ds_h2_judge(ds_h2_request *self, ds_http_result *result, char *text, size_t
         result->fate = self->read_only ? DS_HTTP_REFUSED : DS_HTTP_UNKNOWN;
     }
     if (self->outcome == DS_H2_TOO_LONG) {
-        TEXT("%s: the answer is longer than %zu bytes; is this the right kind of server?", origin(self),
-             self->reply_max);
+        TEXT("the answer is longer than %zu bytes; is this the right kind of server?", self->reply_max);
     } else if (self->outcome == DS_H2_TOO_MANY) {
-        TEXT("%s: the answer has too many headers; is this the right kind of server?", origin(self));
+        TEXT("the answer has too many headers; is this the right kind of server?");
     } else {
-        TEXT("%s: out of memory", origin(self));
+        TEXT("out of memory");
     }
 }
 
@@ -87,7 +82,7 @@ void ds_h2_judge_failure(ds_h2_request *self, const ds_h2_failure *failure, ds_h
     begin(self, result, text);
     result->code = (int)failure->code;
     result->not_http2 = failure->not_http2 && !self->sent;
-    TEXT("%s: %s", origin(self), failure->text);
+    TEXT("%s", failure->text);
 }
 
 void ds_h2_judge_timeout(ds_h2_request *self, ds_http_result *result, char *text, size_t text_size) {
@@ -95,13 +90,13 @@ void ds_h2_judge_timeout(ds_h2_request *self, ds_http_result *result, char *text
     double seconds = (double)self->timeout_ns / 1e9;
     begin(self, result, text);
     if (self->sent) {
-        TEXT("%s: no answer within %.3g s", origin(self), seconds);
+        TEXT("no answer within %.3g s", seconds);
     } else if (link != NULL && link->stage == DS_H2_LOOKUP) {
-        TEXT("%s: looking up the host's address takes too long; is the name server up?", origin(self));
+        TEXT("looking up the host's address takes too long; is the name server up?");
     } else if (link != NULL && link->stage != DS_H2_UP) {
-        TEXT("%s: no connection within %.3g s; is the server up and the address right?", origin(self), seconds);
+        TEXT("no connection within %.3g s; is the server up and the address right?", seconds);
     } else {
-        TEXT("%s: not sent within %.3g s, because too many other requests were under way", origin(self), seconds);
+        TEXT("not sent within %.3g s, because too many other requests were under way", seconds);
     }
 }
 
@@ -109,7 +104,7 @@ void ds_h2_judge_unsound(ds_h2_request *self, ds_http_result *result, char *text
     begin(self, result, text);
     result->fate = DS_HTTP_REFUSED;
     result->code = (int)DSYNC_CONFIG;
-    TEXT("%s: %s", origin(self), self->unsound);
+    TEXT("%s", self->unsound);
 }
 
 #endif

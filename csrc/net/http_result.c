@@ -16,10 +16,6 @@ static void refused(ds_http_result *result, dsync_code code) {
     result->code = (int)code;
 }
 
-static const char *origin(const ds_http *http) {
-    return http->host->origin;
-}
-
 /* ---- no connection ------------------------------------------------------------------------------------------------ */
 
 static void judge_connect(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
@@ -28,16 +24,16 @@ static void judge_connect(ds_http *http, ds_http_result *result, char *text, siz
     const char *hint = ds_http_connect_hint(os_error);
     not_answered(http, result);
     result->code = os_error == EMFILE || os_error == ENFILE ? DSYNC_RESOURCE : 0;
-    TEXT("%s: %s", origin(http), hint != NULL ? hint : "cannot connect");
+    TEXT("%s", hint != NULL ? hint : "cannot connect");
 }
 
 static void judge_time(ds_http *http, int64_t limit_ns, ds_http_result *result, char *text, size_t text_size) {
     not_answered(http, result);
     double seconds = (double)limit_ns / 1e9;
     if (http->sends > 0) {
-        TEXT("%s: no answer within %.3g s", origin(http), seconds);
+        TEXT("no answer within %.3g s", seconds);
     } else {
-        TEXT("%s: no connection within %.3g s; is the server up and the address right?", origin(http), seconds);
+        TEXT("no connection within %.3g s; is the server up and the address right?", seconds);
     }
 }
 
@@ -52,7 +48,7 @@ static bool is_certificate_alert(const ds_http *http) {
 
 static void judge_alert(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
     refused(result, DSYNC_DENIED);
-    TEXT("%s: the server does not accept our certificate (%s); check tls cert and key", origin(http), http->curl_error);
+    TEXT("the server does not accept our certificate (%s); check tls cert and key", http->curl_error);
 }
 
 static void judge_handshake(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
@@ -61,7 +57,7 @@ static void judge_handshake(ds_http *http, ds_http_result *result, char *text, s
         return;
     }
     not_answered(http, result);
-    TEXT("%s: TLS handshake failed (%s); does the server speak TLS on this port?", origin(http), http->curl_error);
+    TEXT("TLS handshake failed (%s); does the server speak TLS on this port?", http->curl_error);
 }
 
 static void judge_broken(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
@@ -70,7 +66,7 @@ static void judge_broken(ds_http *http, ds_http_result *result, char *text, size
         return;
     }
     not_answered(http, result);
-    TEXT("%s: the connection broke before the answer was complete", origin(http));
+    TEXT("the connection broke before the answer was complete");
 }
 
 /* ---- our own limits ----------------------------------------------------------------------------------------------- */
@@ -83,14 +79,13 @@ static void judge_abort(ds_http *http, ds_http_result *result, char *text, size_
     }
     switch (http->abort) {
     case DS_HTTP_ABORT_BODY_SIZE:
-        TEXT("%s: the answer is longer than %zu bytes; is this the right kind of server?", origin(http),
-             http->reply_max);
+        TEXT("the answer is longer than %zu bytes; is this the right kind of server?", http->reply_max);
         break;
     case DS_HTTP_ABORT_HEADERS:
-        TEXT("%s: the answer has too many headers; is this the right kind of server?", origin(http));
+        TEXT("the answer has too many headers; is this the right kind of server?");
         break;
     default:
-        TEXT("%s: out of memory while reading the answer", origin(http));
+        TEXT("out of memory while reading the answer");
         break;
     }
 }
@@ -98,7 +93,7 @@ static void judge_abort(ds_http *http, ds_http_result *result, char *text, size_
 static void judge_protocol(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
     not_answered(http, result);
     result->code = DSYNC_PROTOCOL;
-    TEXT("%s: the answer is not HTTP; is this the right port?", origin(http));
+    TEXT("the answer is not HTTP; is this the right port?");
 }
 
 /* ---- all together ------------------------------------------------------------------------------------------------- */
@@ -111,7 +106,7 @@ static void judge_failure(ds_http *http, CURLcode curl, ds_http_result *result, 
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
         not_answered(http, result);
-        TEXT("%s: cannot find the host's address; is its name right?", origin(http));
+        TEXT("cannot find the host's address; is its name right?");
         return;
     case CURLE_OPERATION_TIMEDOUT:
         judge_time(http, http->client->connect_timeout_ms * DS_MS, result, text, text_size);
@@ -122,8 +117,7 @@ static void judge_failure(ds_http *http, CURLcode curl, ds_http_result *result, 
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
         refused(result, DSYNC_DENIED);
-        TEXT("%s: the server's certificate is not to be trusted (%s); check tls ca and server_name", origin(http),
-             http->curl_error);
+        TEXT("the server's certificate is not to be trusted (%s); check tls ca and server_name", http->curl_error);
         return;
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
@@ -132,7 +126,7 @@ static void judge_failure(ds_http *http, CURLcode curl, ds_http_result *result, 
     case CURLE_SSL_ENGINE_SETFAILED:
     case CURLE_SSL_CRL_BADFILE:
         refused(result, DSYNC_CONFIG);
-        TEXT("%s: cannot use the TLS files (%s); check tls ca, cert and key", origin(http), http->curl_error);
+        TEXT("cannot use the TLS files (%s); check tls ca, cert and key", http->curl_error);
         return;
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
@@ -142,23 +136,23 @@ static void judge_failure(ds_http *http, CURLcode curl, ds_http_result *result, 
             return;
         }
         refused(result, DSYNC_CONFIG);
-        TEXT("%s: this libcurl cannot speak to such an address (%s)", origin(http), http->curl_error);
+        TEXT("this libcurl cannot speak to such an address (%s)", http->curl_error);
         return;
     case CURLE_URL_MALFORMAT:
     case CURLE_NOT_BUILT_IN:
     case CURLE_UNKNOWN_OPTION:
     case CURLE_BAD_FUNCTION_ARGUMENT:
         refused(result, DSYNC_CONFIG);
-        TEXT("%s: libcurl refuses the request (%s)", origin(http), curl_easy_strerror(curl));
+        TEXT("libcurl refuses the request (%s)", curl_easy_strerror(curl));
         return;
     case CURLE_GOT_NOTHING:
         not_answered(http, result);
-        TEXT("%s: the server closed the connection without an answer", origin(http));
+        TEXT("the server closed the connection without an answer");
         return;
     case CURLE_OUT_OF_MEMORY:
         not_answered(http, result);
         result->code = DSYNC_RESOURCE;
-        TEXT("%s: out of memory", origin(http));
+        TEXT("out of memory");
         return;
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
@@ -167,7 +161,7 @@ static void judge_failure(ds_http *http, CURLcode curl, ds_http_result *result, 
         return;
     default:
         not_answered(http, result);
-        TEXT("%s: %s", origin(http), curl_easy_strerror(curl));
+        TEXT("%s", curl_easy_strerror(curl));
         return;
     }
 }
@@ -212,12 +206,11 @@ void ds_http_judge_timeout(ds_http *http, ds_http_result *result, char *text, si
     result->header_values = http->values;
     not_answered(http, result);
     if (http->state == DS_HTTP_RESOLVING) {
-        TEXT("%s: looking up the host's address takes too long; is the name server up?", origin(http));
+        TEXT("looking up the host's address takes too long; is the name server up?");
     } else if (http->state == DS_HTTP_ACTIVE) {
         judge_time(http, http->timeout_ns, result, text, text_size);
     } else {
-        TEXT("%s: not sent within %.3g s, because too many other requests were under way", origin(http),
-             (double)http->timeout_ns / 1e9);
+        TEXT("not sent within %.3g s, because too many other requests were under way", (double)http->timeout_ns / 1e9);
     }
 }
 
@@ -227,5 +220,5 @@ void ds_http_judge_early(ds_http *http, ds_http_fate fate, dsync_code code, cons
     result->header_values = http->values;
     result->fate = fate;
     result->code = (int)code;
-    TEXT("%s: %s", origin(http), why);
+    TEXT("%s", why);
 }

@@ -30,7 +30,6 @@ TEST(broken_answers_leave_the_outcome_open) {
         CHECK_EQ_INT(got.result.fate, DS_HTTP_UNKNOWN);
         CHECK_EQ_INT(got.result.code, rows[i].code);
         CHECK_CONTAINS(got.message, rows[i].message);
-        CHECK_CONTAINS(got.message, origin);
     }
     test_case("a read");
     outcome got = get("/big");
@@ -72,7 +71,6 @@ TEST(nobody_there_means_not_sent) {
     outcome got = perform(&request);
     CHECK_EQ_INT(got.result.fate, DS_HTTP_NOT_SENT);
     CHECK_CONTAINS(got.message, "connection refused; is a server listening there?");
-    CHECK_CONTAINS(got.message, there);
 
     (void)snprintf(there, sizeof(there), "http://localhost:%d", gone.port);
     got = perform(&request);
