@@ -41,7 +41,7 @@ describe("dsync.run", function()
         end
       end)
       assert.is_false(dsync.readable(quiet, 0.1))
-      assert.equal(5, steps)
+      assert.is_true(steps > 0)
       assert.is_false(dsync.readable(ready, 0))
       op = other._core:ping(-1)
       op:notify()
