@@ -84,7 +84,7 @@ typedef enum dsync_reason {
 
 DSYNC_API const char *dsync_reason_name(dsync_reason reason); /* static; "" for DSYNC_NOT_LOST */
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 /* One setting of one backend, such as {"consul.lock_delay", "5s"} or {"etcd.transport", "json"}. */
 typedef struct dsync_setting {
@@ -127,7 +127,7 @@ typedef struct dsync_options {
 /* Fills in size and defaults. */
 DSYNC_API void dsync_options_init(dsync_options *options);
 
-/* ---- client ------------------------------------------------------------------------------------------------------- */
+/* ---- client ------------------------------------------------------------------------------------------------------ */
 
 typedef struct dsync_client dsync_client;
 typedef struct dsync_lock dsync_lock;
@@ -182,7 +182,7 @@ DSYNC_API void dsync_client_stats(dsync_client *client, dsync_stats *stats);
 
 DSYNC_API void dsync_free(void *memory); /* frees what this library handed over */
 
-/* ---- operations ---------------------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 /* Calls named *_start begin something and return at once with an operation; NULL means it could not even begin (error
  * filled). An operation ends exactly once, by its own deadline: an acquire's is its wait, that of dsync_revoked_start and
@@ -221,7 +221,7 @@ DSYNC_API const dsync_entry *dsync_op_entry(const dsync_op *op, size_t index); /
 /* The value of a dsync_get, or the server's name of a dsync_ping. NULL when there is none. */
 DSYNC_API const char *dsync_op_value(const dsync_op *op, size_t *size, int64_t *token);
 
-/* ---- events -------------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 typedef enum dsync_event_type {
     DSYNC_EVENT_NONE = 0,
@@ -256,7 +256,7 @@ DSYNC_API dsync_code dsync_event_socket(dsync_client *client, int socket, dsync_
 /* Whether NOTICE events are wanted (default: no). */
 DSYNC_API void dsync_want_notices(dsync_client *client, int wanted);
 
-/* ---- locks and candidates ------------------------------------------------------------------------------------------- */
+/* ---- locks and candidates ---------------------------------------------------------------------------------------- */
 
 /* Options of one lock or candidate; 0/NULL inherits the client's. Start from dsync_lock_options_init(). */
 typedef struct dsync_lock_options {
@@ -348,7 +348,7 @@ DSYNC_API dsync_op *dsync_proclaim_start(dsync_lock *lock, const void *value, si
 /* Who holds and who waits: entries in order, at most `limit` (0: all). Ends as the calls below do. */
 DSYNC_API dsync_op *dsync_queue_start(dsync_lock *lock, size_t limit, dsync_error *error);
 
-/* ---- the store at large --------------------------------------------------------------------------------------------- */
+/* ---- the store at large ------------------------------------------------------------------------------------------ */
 
 /* These end with DSYNC_OK, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_CLOSED or DSYNC_RESOURCE, and what is said
  * beside each. */
@@ -367,7 +367,7 @@ DSYNC_API dsync_op *dsync_members_start(dsync_client *client, const char *name_s
 DSYNC_API dsync_op *dsync_break_start(dsync_client *client, const char *name, const dsync_lock_options *options,
                                       int64_t token, dsync_error *error);
 
-/* ---- watching elections --------------------------------------------------------------------------------------------- */
+/* ---- watching elections ------------------------------------------------------------------------------------------ */
 
 typedef struct dsync_change {
     const char *type; /* "elected" "vacant" "joined" "left" "changed"; static */

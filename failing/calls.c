@@ -97,7 +97,7 @@ CALL(void *, MAP_FAILED, mmap, (void *hint, size_t size, int protection, int fla
 CALL(int, -1, madvise, (void *memory, size_t size, int advice), (memory, size, advice))
 CALL(int, -1, gethostname, (char *out, size_t size), (out, size))
 
-/* ---- those that are different ------------------------------------------------------------------------------------------ */
+/* ---- those that are different ------------------------------------------------------------------------------------ */
 
 /* With a third argument, whether it means anything or not: libc takes it likewise. */
 #define WITH_MODE(name)                                                                                                \

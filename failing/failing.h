@@ -14,7 +14,7 @@
 
 #include "../csrc/dsync.h"
 
-/* ---- scenarios ------------------------------------------------------------------------------------------------------ */
+/* ---- scenarios --------------------------------------------------------------------------------------------------- */
 
 /* Where scenarios run: the URLs come from the command line, "" = not here. */
 typedef enum fl_place { FL_MEMORY, FL_LOCAL, FL_ETCD, FL_AUTH, FL_TLS, FL_PLACES } fl_place;
@@ -54,7 +54,7 @@ _Noreturn void fl_fail(const char *format, ...) __attribute__((format(printf, 1,
 #define FL_LATE 97 /* the status that such a process ends with */
 _Noreturn void fl_fail_late(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- a campaign ------------------------------------------------------------------------------------------------------ */
+/* ---- a campaign -------------------------------------------------------------------------------------------------- */
 
 /* One way of failing. */
 typedef struct fl_kind {

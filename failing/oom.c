@@ -41,7 +41,7 @@ static uint64_t gate_end(gate *g, bool *failed) {
     return atomic_load(&g->asked);
 }
 
-/* ---- libcurl: whoever initialises it first says whose memory it takes -------------------------------------------------- */
+/* ---- libcurl: whoever initialises it first says whose memory it takes -------------------------------------------- */
 
 static void *curl_get(size_t size) {
     return may_have(&curl_gate) ? malloc(size) : NULL;
@@ -59,7 +59,7 @@ static void *curl_zeroed(size_t count, size_t size) {
     return may_have(&curl_gate) ? calloc(count, size) : NULL;
 }
 
-/* ---- SQLite -------------------------------------------------------------------------------------------------------------- */
+/* ---- SQLite ------------------------------------------------------------------------------------------------------ */
 
 static sqlite3_mem_methods sqlite_own;
 
@@ -71,7 +71,7 @@ static void *sqlite_grow(void *old, int size) {
     return may_have(&sqlite_gate) ? sqlite_own.xRealloc(old, size) : NULL;
 }
 
-/* ---- cJSON: the library gives it ds_malloc; here it gets its own counter ------------------------------------------------- */
+/* ---- cJSON: the library gives it ds_malloc; here it gets its own counter ----------------------------------------- */
 
 void __real_cJSON_InitHooks(cJSON_Hooks *hooks);
 void __wrap_cJSON_InitHooks(cJSON_Hooks *hooks);
@@ -86,7 +86,7 @@ void __wrap_cJSON_InitHooks(cJSON_Hooks *hooks) {
     __real_cJSON_InitHooks(&own);
 }
 
-/* ---- Lua ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Lua --------------------------------------------------------------------------------------------------------- */
 
 static bool lua_paused;
 
@@ -107,7 +107,7 @@ void lh_pause(bool pause) {
     lua_paused = pause;
 }
 
-/* ---- kinds ----------------------------------------------------------------------------------------------------------------- */
+/* ---- kinds ------------------------------------------------------------------------------------------------------- */
 
 static bool everywhere(const fl_scenario *scenario, fl_place place) {
     (void)scenario;

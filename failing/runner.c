@@ -75,7 +75,7 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* ---- one point -------------------------------------------------------------------------------------------------------- */
+/* ---- one point --------------------------------------------------------------------------------------------------- */
 
 /* A stride that is prime to `total` and about 0.618 of it visits every number once, evenly. */
 static uint64_t gcd(uint64_t a, uint64_t b) {
@@ -120,7 +120,7 @@ static void run_point(const fl_kind *kind, const fl_scenario *scenario, uint64_t
     }
 }
 
-/* ---- the process that runs points --------------------------------------------------------------------------------------- */
+/* ---- the process that runs points -------------------------------------------------------------------------------- */
 
 static void count_things(const fl_kind *kind, const fl_scenario *scenario) {
     bool failed;
@@ -198,7 +198,7 @@ static _Noreturn void child(const fl_kind *kind, const fl_scenario *scenario, in
     _exit(0);
 }
 
-/* ---- the watchdog ---------------------------------------------------------------------------------------------------------- */
+/* ---- the watchdog ------------------------------------------------------------------------------------------------ */
 
 static int watch(pid_t pid, bool *hung) {
     int status = 0;
@@ -288,7 +288,7 @@ static void combination(const fl_kind *kind, const fl_scenario *scenario, fl_pla
     }
 }
 
-/* ---- all of them ----------------------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static const fl_scenario *const lists[] = {fl_locks, fl_store, fl_elections, fl_endings, fl_lua};
 

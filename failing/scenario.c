@@ -51,7 +51,7 @@ static void in_time(const char *what, int64_t began_ms, int64_t limit_ms) {
     }
 }
 
-/* ---- codes ------------------------------------------------------------------------------------------------------------ */
+/* ---- codes ------------------------------------------------------------------------------------------------------- */
 
 void fl_seen_reset(void) {
     seen = 0;
@@ -75,7 +75,7 @@ void fl_code(dsync_code code, const char *message) {
     }
 }
 
-/* ---- clients ------------------------------------------------------------------------------------------------------------ */
+/* ---- clients ----------------------------------------------------------------------------------------------------- */
 
 void fl_fill(dsync_options *options) {
     dsync_options_init(options);
@@ -121,7 +121,7 @@ void fl_close(dsync_client *client) {
     dsync_client_unref(client);
 }
 
-/* ---- locks --------------------------------------------------------------------------------------------------------------- */
+/* ---- locks ------------------------------------------------------------------------------------------------------- */
 
 dsync_lock *fl_lock(dsync_client *client, const char *name) {
     dsync_error error = {DSYNC_OK, ""};
@@ -227,7 +227,7 @@ bool fl_end(dsync_op *op, const dsync_error *error, int64_t limit_ms) {
     return code == DSYNC_OK;
 }
 
-/* ---- afterwards ------------------------------------------------------------------------------------------------------------ */
+/* ---- afterwards -------------------------------------------------------------------------------------------------- */
 
 /* One client of this process that nothing ever fails for. */
 static dsync_client *other;

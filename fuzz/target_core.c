@@ -55,7 +55,7 @@ static user *user_of(const lock *l) {
     fz_fail(__FILE__, __LINE__, "a lock that nobody uses");
 }
 
-/* ---- what locks hear ------------------------------------------------------------------------------------------------ */
+/* ---- what locks hear --------------------------------------------------------------------------------------------- */
 
 static void on_settled(lock *l) {
     user *u = user_of(l);
@@ -103,7 +103,7 @@ static void on_end(ds_observer *observer, dsync_code code, const char *message) 
     e->on = false;
 }
 
-/* ---- what must hold -------------------------------------------------------------------------------------------------- */
+/* ---- what must hold ---------------------------------------------------------------------------------------------- */
 
 /* When the last confirmed grant or renewal of a session was sent; -1: none was. */
 static int64_t confirmed_ns(uint64_t lease, int64_t *ttl_ns) {
@@ -154,7 +154,7 @@ static void check_all(void) {
     }
 }
 
-/* ---- what hosts do ---------------------------------------------------------------------------------------------------- */
+/* ---- what hosts do ----------------------------------------------------------------------------------------------- */
 
 static int64_t a_time(void) {
     static const int64_t times[] = {0,    1,    10,   100,   500,   1000,  2500,  4500,
@@ -268,7 +268,7 @@ static void observe(eye *e) {
     e->on = ds_observer_start(t.d.engine, &e->observer, fz_flag(t.in) ? "p/lock" : QUEUE, fz_flag(t.in));
 }
 
-/* ---- what the store says ------------------------------------------------------------------------------------------------ */
+/* ---- what the store says ----------------------------------------------------------------------------------------- */
 
 static void answer(sb_op op) {
     static const ds_place places[][4] = {

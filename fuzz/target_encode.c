@@ -14,7 +14,7 @@ static ds_bytes some(fz *in) {
     return bytes;
 }
 
-/* ---- a request, as a server would read it ---------------------------------------------------------------------- */
+/* ---- a request, as a server would read it ------------------------------------------------------------------------ */
 
 static void same_bytes(const ds_json *object, const char *name, ds_bytes expected, bool always) {
     const char *text = ds_json_text(object, name);
@@ -105,7 +105,7 @@ static ds_json *read_back(const ds_buf *out) {
     return json;
 }
 
-/* ---- made from bytes -------------------------------------------------------------------------------------------- */
+/* ---- made from bytes --------------------------------------------------------------------------------------------- */
 
 static ds_etcd_range a_range(fz *in) {
     return (ds_etcd_range){.key = some(in),
@@ -196,7 +196,7 @@ static void a_watch(fz *in) {
     ds_buf_free(&out);
 }
 
-/* ---- names, keys, values ---------------------------------------------------------------------------------------- */
+/* ---- names, keys, values ----------------------------------------------------------------------------------------- */
 
 static void a_name(fz *in) {
     const char *name = fz_text(in, 700);

@@ -35,7 +35,7 @@ static struct {
     size_t count;
 } t;
 
-/* ---- the owner of the calls ---------------------------------------------------------------------------------------- */
+/* ---- the owner of the calls -------------------------------------------------------------------------------------- */
 
 static bool may_say(op kind, ds_place place) {
     static const unsigned allowed[OPS] = {
@@ -175,7 +175,7 @@ static void watch(look *w) {
     w->starting = false;
 }
 
-/* ---- one run -------------------------------------------------------------------------------------------------------- */
+/* ---- one run ----------------------------------------------------------------------------------------------------- */
 
 static bool open_backend(void) {
     static const char *const endpoints[] = {"http://127.0.0.1:2379", "http://127.0.0.1:2380"};

@@ -40,7 +40,7 @@ static struct {
 static char origin[64];
 static ds_endpoint endpoint = {.origin = origin};
 
-/* ---- a world of one's own ----------------------------------------------------------------------------------------- */
+/* ---- a world of one's own ---------------------------------------------------------------------------------------- */
 
 static int64_t op_now(ds_world *world) {
     (void)world;
@@ -150,7 +150,7 @@ static void settle(void) {
     t.running = false;
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static void on_data(ds_http_sink *sink, const char *bytes, size_t count) {
     one *self = DS_CONTAINER_OF(sink, one, sink);
@@ -199,7 +199,7 @@ static void start(one *self) {
     self->http = ds_h2_start(t.client, &request, &self->sink);
 }
 
-/* ---- the server --------------------------------------------------------------------------------------------------- */
+/* ---- the server -------------------------------------------------------------------------------------------------- */
 
 static void say(const void *bytes, size_t size) {
     if (t.server >= 0 && size > 0) {
@@ -270,7 +270,7 @@ static void hostile(void) {
     }
 }
 
-/* ---- all together ------------------------------------------------------------------------------------------------- */
+/* ---- all together ------------------------------------------------------------------------------------------------ */
 
 static void open_listener(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};

@@ -24,7 +24,7 @@ static void reset_client(wire *w) {
     w->client = -1;
 }
 
-/* ---- to the server -------------------------------------------------------------------------------------------------- */
+/* ---- to the server ----------------------------------------------------------------------------------------------- */
 
 static bool deliver_late(wire *w, const burst *b) {
     int64_t due = px_now() + px_lateness(b->draw);
@@ -60,7 +60,7 @@ static bool go_up(wire *w, const burst *b) {
     }
 }
 
-/* ---- from the server ------------------------------------------------------------------------------------------------ */
+/* ---- from the server --------------------------------------------------------------------------------------------- */
 
 static void send_noise(const wire *w, uint64_t draw) {
     unsigned char noise[200];
@@ -102,7 +102,7 @@ static bool go_down(wire *w, const burst *b) {
     }
 }
 
-/* ---- both ----------------------------------------------------------------------------------------------------------- */
+/* ---- both -------------------------------------------------------------------------------------------------------- */
 
 static bool is_upward(px_fault fault) {
     return fault == PX_UNSENT || fault == PX_HALF_SENT || fault == PX_LATE_RESET || fault == PX_LATE_SILENT;

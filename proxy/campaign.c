@@ -33,7 +33,7 @@ void px_report(px_wrong wrong, const char *format, ...) {
     }
 }
 
-/* ---- the server's own record ---------------------------------------------------------------------------------------------- */
+/* ---- the server's own record ------------------------------------------------------------------------------------- */
 
 /* Returns how long it took until nothing was there; reports what stays. */
 static int64_t await_empty(bool sessions, int64_t bound_ms) {
@@ -62,7 +62,7 @@ static void await_no_session(int port) {
     }
 }
 
-/* ---- rounds ---------------------------------------------------------------------------------------------------------------- */
+/* ---- rounds ------------------------------------------------------------------------------------------------------ */
 
 static void calm(void) {
     atomic_store(&px.proxy.per_mille, 0);
@@ -149,7 +149,7 @@ static void finish(int64_t *worst_empty) {
     px_judge_claims();
 }
 
-/* ---- the outcome ------------------------------------------------------------------------------------------------------------ */
+/* ---- the outcome ------------------------------------------------------------------------------------------------- */
 
 static uint64_t lost_answers(px_kind kind) {
     static const px_fault lost[] = {PX_LOST_RESET, PX_LOST_CLOSED, PX_LOST_SILENT,  PX_CUT_RESET,

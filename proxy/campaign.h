@@ -24,7 +24,7 @@ typedef enum px_wrong {
 
 void px_report(px_wrong wrong, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- claims ------------------------------------------------------------------------------------------------------------ */
+/* ---- claims ------------------------------------------------------------------------------------------------------ */
 
 /* For the whole of [from, until] this owner's held() was true. */
 typedef struct px_claim {
@@ -39,7 +39,7 @@ void px_claimed(const px_claim *claim);
 void px_judge_claims(void);
 uint64_t px_claim_count(void);
 
-/* ---- workers ------------------------------------------------------------------------------------------------------------- */
+/* ---- workers ----------------------------------------------------------------------------------------------------- */
 
 typedef enum px_phase { PX_RUN, PX_REST, PX_END } px_phase;
 
@@ -67,7 +67,7 @@ typedef struct px_worker {
 
 void *px_work(void *worker);
 
-/* ---- the machine (machine.c) --------------------------------------------------------------------------------------------- */
+/* ---- the machine (machine.c) ------------------------------------------------------------------------------------- */
 
 /* For how long threads of this process waited for a processor since then: of each tenth of a second, the one that
  * fared worst. */

@@ -51,7 +51,7 @@ static int32_t int_at(const char *data, size_t at) {
     return (int32_t)ntohl(value);
 }
 
-/* ---- what a request is for ------------------------------------------------------------------------------------------------ */
+/* ---- what a request is for --------------------------------------------------------------------------------------- */
 
 static bool has(const char *frame, size_t size, const char *text) {
     return memmem(frame, size, text, strlen(text)) != NULL;
@@ -82,7 +82,7 @@ static px_kind kind_of(const char *frame, size_t size) {
     }
 }
 
-/* ---- frames ----------------------------------------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------------------------------ */
 
 /* The size of the first whole frame in it, 0: there is none yet. */
 static size_t whole(const px_text *text) {
@@ -110,7 +110,7 @@ static void reset_client(line *l) {
     l->client = -1;
 }
 
-/* ---- requests --------------------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 /* The client is gone, or hears nothing; the server gets the request on the same connection, if it still listens to it. */
 static bool deliver_late(line *l, px_fault fault, size_t size, uint64_t draw) {
@@ -170,7 +170,7 @@ static bool pass_request(line *l, size_t size) {
     return sent;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static bool send_noise(const line *l, uint64_t draw) {
     unsigned char noise[200];
@@ -231,7 +231,7 @@ static bool pass_answer(line *l, size_t size) {
     return goes_on;
 }
 
-/* ---- a connection ------------------------------------------------------------------------------------------------------------- */
+/* ---- a connection ------------------------------------------------------------------------------------------------ */
 
 static bool pass_all(line *l) {
     size_t size;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- transactions ---------------------------------------------------------------------------------------------------------- */
+/* ---- transactions ------------------------------------------------------------------------------------------------ */
 
 /* Whether an operation with that verb is about a key with that in it. */
 static bool does(const char *body, const char *verb, const char *in_key) {
@@ -70,7 +70,7 @@ static px_kind kind_of(const char *head, const char *body) {
     return PX_ELSE;
 }
 
-/* ---- what is left ------------------------------------------------------------------------------------------------------------ */
+/* ---- what is left ------------------------------------------------------------------------------------------------ */
 
 /* The mark that somebody waits may stay: the next one who waits finds it. */
 static int keys(int port, bool sessions, px_message *shown) {

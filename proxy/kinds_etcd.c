@@ -83,7 +83,7 @@ static px_kind kind_of(const char *head, const char *body) {
     return strncmp(target, "/v3/kv/txn ", 11) == 0 ? transaction(body) : PX_ELSE;
 }
 
-/* ---- what is left ---------------------------------------------------------------------------------------------------------- */
+/* ---- what is left ------------------------------------------------------------------------------------------------ */
 
 static void encode(const char *text, char *out) {
     size_t size = strlen(text);

@@ -32,7 +32,7 @@ static bool in_thread(void *(*run)(void *), void *argument) {
     return started;
 }
 
-/* ---- the server ------------------------------------------------------------------------------------------------------ */
+/* ---- the server -------------------------------------------------------------------------------------------------- */
 
 static bool ask(int fd, const char *data, size_t size, px_message *reply) {
     reply->text.size = 0;
@@ -85,7 +85,7 @@ static bool execute_elsewhere(visit *l) {
     return done;
 }
 
-/* ---- late deliveries -------------------------------------------------------------------------------------------------- */
+/* ---- late deliveries --------------------------------------------------------------------------------------------- */
 
 typedef struct courier {
     px_proxy *proxy;
@@ -135,7 +135,7 @@ static void later(visit *l, uint64_t draw) {
     }
 }
 
-/* ---- what goes back ---------------------------------------------------------------------------------------------------- */
+/* ---- what goes back ---------------------------------------------------------------------------------------------- */
 
 static bool pass_on(visit *l) {
     return px_send(l->client, l->reply.text.data, l->reply.size);
@@ -215,7 +215,7 @@ static bool answer_noise(visit *l, uint64_t draw) {
     return answer(l, "200 OK", "application/json", (const char *)noise, sizeof noise);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
 
 static void send_half(visit *l) {
     int fd = px_connect(l->proxy->server_port);
@@ -382,7 +382,7 @@ static void *serve(void *argument) {
     return NULL;
 }
 
-/* ---- listening ------------------------------------------------------------------------------------------------------------- */
+/* ---- listening --------------------------------------------------------------------------------------------------- */
 
 static void welcome(px_proxy *proxy, int fd) {
     int one = 1;

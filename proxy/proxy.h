@@ -118,7 +118,7 @@ typedef struct px_proxy {
 bool px_start(px_proxy *proxy, const px_store *store, int server_port, int other_port, uint64_t seed);
 void px_stop(px_proxy *proxy);
 
-/* ---- shared between the proxy's files -------------------------------------------------------------------------------- */
+/* ---- shared between the proxy's files ---------------------------------------------------------------------------- */
 
 int64_t px_now(void);
 void px_sleep(int64_t ns);

@@ -26,7 +26,7 @@ static void note(const sim_actor *actor, const char *what, const char *more) {
              actor->lock, more[0] != '\0' ? ": " : "", more);
 }
 
-/* ---- what it believes -------------------------------------------------------------------------------------------------- */
+/* ---- what it believes -------------------------------------------------------------------------------------------- */
 
 static int64_t believed_until(const sim_actor *actor) {
     const sim_host *host = actor->client->host;
@@ -71,7 +71,7 @@ void sim_actor_observe(sim_actor *actor) {
     }
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 uint64_t sim_call_begin(sim_client *client, int64_t by_local_ns) {
     sim *s = client->s;
@@ -122,7 +122,7 @@ static void think_in(sim_actor *actor, int64_t ns) {
     world->ops->timer_set(world, &actor->next, after(actor, ns));
 }
 
-/* ---- acquiring ------------------------------------------------------------------------------------------------------------ */
+/* ---- acquiring --------------------------------------------------------------------------------------------------- */
 
 static void think(sim_actor *actor);
 
@@ -186,7 +186,7 @@ static void ask(sim_actor *actor) {
     }
 }
 
-/* ---- holding --------------------------------------------------------------------------------------------------------------- */
+/* ---- holding ----------------------------------------------------------------------------------------------------- */
 
 static void released(ds_release *release, dsync_code code, int64_t free_by_ms) {
     sim_actor *actor = DS_CONTAINER_OF(release, sim_actor, release);
@@ -299,7 +299,7 @@ static void use(sim_actor *actor) {
     think_in(actor, sim_between(s, 0, actor->keeper ? 2500 * DS_MS : 500 * DS_MS));
 }
 
-/* ---- thinking ----------------------------------------------------------------------------------------------------------------- */
+/* ---- thinking ---------------------------------------------------------------------------------------------------- */
 
 static void idle(sim_actor *actor) {
     sim *s = sim_of(actor);

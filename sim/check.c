@@ -60,7 +60,7 @@ void chk_broke(chk *c, chk_rule rule, const char *format, ...) {
     va_end(arguments);
 }
 
-/* ---- what is known ------------------------------------------------------------------------------------------------------ */
+/* ---- what is known ----------------------------------------------------------------------------------------------- */
 
 chk_entry *chk_entry_of(const chk *c, unsigned lock, int64_t token) {
     for (size_t i = c->entry_count; i-- > 0;) {
@@ -124,7 +124,7 @@ static void forget(chk *c) {
     c->entry_count = kept;
 }
 
-/* ---- the server's side ------------------------------------------------------------------------------------------------------ */
+/* ---- the server's side ------------------------------------------------------------------------------------------- */
 
 /* The entry is back, and so is its session. */
 static void renewable_again(chk *c, const chk_entry *entry) {
@@ -265,7 +265,7 @@ static void on_data(chk *c, const chk_event *e) {
     }
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static int64_t late(const chk *c, const chk_call *call, int64_t now) {
     int64_t since = call->until_ns;
@@ -316,7 +316,7 @@ static void kill_client(chk *c, unsigned client) {
     }
 }
 
-/* ---- as time passes ------------------------------------------------------------------------------------------------------------ */
+/* ---- as time passes ---------------------------------------------------------------------------------------------- */
 
 static void check_claim(chk *c, const chk_claim *claim, int64_t now, bool end) {
     bool open = !claim->told && !claim->released && !claim->dead;

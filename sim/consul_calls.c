@@ -10,7 +10,7 @@
 
 static const ds_json_limits limits = {32, 10000};
 
-/* ---- small things ---------------------------------------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------------------------------ */
 
 int cm_error(ds_buf *out, int status, const char *text) {
     ds_buf_clear(out);
@@ -76,7 +76,7 @@ static bool is(const sim_question *question, const char *method, const char *pat
     return strcmp(question->method, method) == 0 && strncmp(question->target, path, strlen(path)) == 0;
 }
 
-/* ---- sessions ----------------------------------------------------------------------------------------------------------------- */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 static int session_create(cm *e, const sim_question *question, ds_buf *out) {
     bool no_memory;
@@ -145,7 +145,7 @@ static int session_info(cm *e, const sim_question *question, ds_buf *out) {
     return status;
 }
 
-/* ---- keys -------------------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 static int parse_query(const sim_question *question, cm_query *query, ds_buf *out) {
     char *index = cm_param(question->target, "index"), *wait = cm_param(question->target, "wait");
@@ -185,7 +185,7 @@ static int kv_get(cm *e, const cm_view *view, const sim_question *question, ds_b
     return status;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- all --------------------------------------------------------------------------------------------------------- */
 
 static int about_sessions(cm *e, const sim_question *question, ds_buf *out) {
     if (is(question, "PUT", "/v1/session/create")) {

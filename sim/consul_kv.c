@@ -5,7 +5,7 @@
 
 #include "consul_model.h"
 
-/* ---- reading --------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* Of one key that is there: of its last change. Of one that is not: of any change. */
 static int64_t index_of_one(const cm_view *view, const cm_row *row) {
@@ -57,7 +57,7 @@ int cm_read(const cm *e, const cm_view *view, const cm_query *query, ds_buf *out
     return status;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static int boolean(ds_buf *out, bool value) {
     ds_buf_add_text(out, value ? "true" : "false");

@@ -47,7 +47,7 @@ static void tell_data(cm *e, const cm_row *row) {
     }
 }
 
-/* ---- who holds ------------------------------------------------------------------------------------------------------------- */
+/* ---- who holds --------------------------------------------------------------------------------------------------- */
 
 static const cm_row *entry_of(const cm *e, unsigned lock, int64_t token) {
     for (size_t i = 0; i < e->now.count; i++) {
@@ -103,7 +103,7 @@ static void tell_owners(cm *e, unsigned by) {
     }
 }
 
-/* ---- all --------------------------------------------------------------------------------------------------------------------- */
+/* ---- all --------------------------------------------------------------------------------------------------------- */
 
 /* Of an entry that is deleted by a client: by its own or by another. */
 static chk_cause cause_of(const cm_row *row, unsigned by, chk_cause cause) {

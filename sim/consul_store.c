@@ -3,7 +3,7 @@
 
 #include "consul_model.h"
 
-/* ---- rows -------------------------------------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 static char *copy_bytes(const char *data, size_t size) {
     char *copy = sim_alloc(NULL, size + 1);
@@ -34,7 +34,7 @@ void cm_set_value(cm_row *row, const char *value, size_t size) {
     row->value_size = size;
 }
 
-/* ---- views --------------------------------------------------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------------------------------------------------- */
 
 const cm_row *cm_find(const cm_view *view, const char *key) {
     for (size_t i = 0; i < view->count; i++) {
@@ -102,7 +102,7 @@ void cm_view_back(const cm *e, size_t changes, cm_view *out) {
     }
 }
 
-/* ---- changes --------------------------------------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 int64_t cm_next_index(const cm *e) {
     return e->now.index + 1;
@@ -160,7 +160,7 @@ void cm_change_one(cm *e, const cm_row *before, cm_row *after, unsigned by, chk_
     cm_commit(e, &fresh, by, cause);
 }
 
-/* ---- an older state ---------------------------------------------------------------------------------------------------------- */
+/* ---- an older state ---------------------------------------------------------------------------------------------- */
 
 static void revive_sessions(cm *e, int64_t until_ns) {
     for (size_t i = 0; i < e->session_count; i++) {

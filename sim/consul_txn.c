@@ -63,7 +63,7 @@ static void fail(work *w, const char *format, ...) {
     ds_buf_add_char(&w->errors, '}');
 }
 
-/* ---- writes ------------------------------------------------------------------------------------------------------------------ */
+/* ---- writes ------------------------------------------------------------------------------------------------------ */
 
 /* A changed or new row with the operation's value; still to be given its session. */
 static cm_row *write_row(work *w, const operation *op, const cm_row *before) {
@@ -153,7 +153,7 @@ static void delete_tree(work *w, const operation *op, const cm_row *before) {
     }
 }
 
-/* ---- reads ------------------------------------------------------------------------------------------------------------------- */
+/* ---- reads ------------------------------------------------------------------------------------------------------- */
 
 static void get(work *w, const operation *op, const cm_row *row) {
     if (row == NULL) {
@@ -200,7 +200,7 @@ static void check_not_exists(work *w, const operation *op, const cm_row *row) {
     }
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- all --------------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *verb;

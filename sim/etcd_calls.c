@@ -18,7 +18,7 @@ static int answer(ds_buf *out, int http, int code, const char *message) {
     return answer_error(out, &(em_error){http, code, message});
 }
 
-/* ---- users ------------------------------------------------------------------------------------------------------------- */
+/* ---- users ------------------------------------------------------------------------------------------------------- */
 
 bool em_token_valid(const em *e, const char *authorization) {
     unsigned long long generation, serial;
@@ -40,7 +40,7 @@ static int authenticate(em *e, ds_buf *out) {
     return 200;
 }
 
-/* ---- leases -------------------------------------------------------------------------------------------------------------- */
+/* ---- leases ------------------------------------------------------------------------------------------------------ */
 
 static int64_t number(const ds_json *request, const char *name) {
     int64_t value = 0;
@@ -100,7 +100,7 @@ static int revoke(em *e, const ds_json *request, ds_buf *out) {
     return 200;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------------ */
+/* ---- all --------------------------------------------------------------------------------------------------------- */
 
 static bool is(const sim_question *question, const char *target) {
     return strcmp(question->target, target) == 0;

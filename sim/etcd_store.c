@@ -38,7 +38,7 @@ static void free_kv(em_kv *kv) {
     (void)sim_alloc(kv->value.data, 0);
 }
 
-/* ---- what the checker hears ------------------------------------------------------------------------------------------- */
+/* ---- what the checker hears -------------------------------------------------------------------------------------- */
 
 static void tell(em *e, chk_kind kind, const em_kv *kv, chk_cause cause) {
     int lock = sim_lock_of_key(kv->key.data, kv->key.size);
@@ -69,7 +69,7 @@ static void tell_data(em *e, const em_kv *kv) {
     }
 }
 
-/* ---- keys -------------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 em_kv *em_find(const em_view *view, em_bytes key) {
     for (size_t i = 0; i < view->count; i++) {
@@ -144,7 +144,7 @@ bool em_delete(em *e, em_bytes key, int64_t revision, chk_cause cause) {
     return true;
 }
 
-/* ---- history ------------------------------------------------------------------------------------------------------------ */
+/* ---- history ----------------------------------------------------------------------------------------------------- */
 
 void em_view_at(const em *e, int64_t revision, int64_t until_ns, em_view *out) {
     memset(out, 0, sizeof *out);
@@ -222,7 +222,7 @@ void em_restore(em *e, int64_t until_ns) {
     revive_leases(e, until_ns);
 }
 
-/* ---- leases ----------------------------------------------------------------------------------------------------------------- */
+/* ---- leases ------------------------------------------------------------------------------------------------------ */
 
 em_lease *em_lease_find(em *e, int64_t id) {
     for (size_t i = 0; i < e->lease_count; i++) {

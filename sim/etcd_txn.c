@@ -66,7 +66,7 @@ static bool malformed(em_error *error) {
     return fail(error, 400, 3, "model: malformed request");
 }
 
-/* ---- range ----------------------------------------------------------------------------------------------------------------- */
+/* ---- range ------------------------------------------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b) {
     return em_compare((*(const em_kv *const *)a)->key, (*(const em_kv *const *)b)->key);
@@ -144,7 +144,7 @@ bool em_range(const em *e, const em_view *view, const ds_json *request, ds_buf *
     return fine;
 }
 
-/* ---- compare --------------------------------------------------------------------------------------------------------------- */
+/* ---- compare ----------------------------------------------------------------------------------------------------- */
 
 static bool matches(const em_kv *kv, const ds_json *compare, em_bytes value) {
     const char *target = ds_json_text(compare, "target");
@@ -179,7 +179,7 @@ static bool holds(const em_view *view, const ds_json *compare, em_error *error) 
     return any ? all : create && number(compare, "create_revision") == 0;
 }
 
-/* ---- operations -------------------------------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 typedef struct work {
     em *e;

@@ -25,7 +25,7 @@ static void free_watch(em_watch *watch) {
     em_bytes_free(&watch->end);
 }
 
-/* ---- what is said -------------------------------------------------------------------------------------------------------- */
+/* ---- what is said ------------------------------------------------------------------------------------------------ */
 
 static void say(sim_stream *stream, int64_t id, const char *rest) {
     em_stream *state = stream->state;
@@ -86,7 +86,7 @@ void em_tell_watchers(em *e, size_t first_change) {
     }
 }
 
-/* ---- what is heard --------------------------------------------------------------------------------------------------------- */
+/* ---- what is heard ----------------------------------------------------------------------------------------------- */
 
 static void send_past(sim_stream *stream, const em_watch *watch, int64_t since) {
     em *e = ((em_stream *)stream->state)->e;
@@ -193,7 +193,7 @@ void em_stream_data(void *servers, sim_stream *stream, const char *bytes, size_t
     }
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 #define NO_LEADER "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}\n"
 

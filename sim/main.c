@@ -76,7 +76,7 @@ static outcome run(uint64_t seed, const sim_model_ops *model, totals *t, bool tr
     return o;
 }
 
-/* ---- what is shown ------------------------------------------------------------------------------------------------------ */
+/* ---- what is shown ----------------------------------------------------------------------------------------------- */
 
 static uint64_t all_faults(const totals *t) {
     uint64_t sum = 0;
@@ -152,7 +152,7 @@ static void report(const options *o, const totals *t) {
     (void)fclose(file);
 }
 
-/* ---- running --------------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static void note_failure(totals *t, uint64_t seed, const outcome *o) {
     if (t->failed < SHOWN_MAX) {

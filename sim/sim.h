@@ -77,7 +77,7 @@ struct sim {
     void *scene;      /* client.c's */
 };
 
-/* ---- world.c -------------------------------------------------------------------------------------------------------- */
+/* ---- world.c ----------------------------------------------------------------------------------------------------- */
 
 sim *sim_new(uint64_t seed, const sim_model_ops *model, sim_counts *counts, bool trace);
 void sim_free(sim *s);
@@ -102,7 +102,7 @@ void sim_host_pause(sim_host *host, int64_t ns);
 /* A descriptor of a model's has something for its host, if it looks at it. */
 void sim_host_ready(sim_host *host, int fd, unsigned events);
 
-/* ---- transport.c ---------------------------------------------------------------------------------------------------- */
+/* ---- transport.c ------------------------------------------------------------------------------------------------- */
 
 ds_http *sim_http_start(ds_world *world, const ds_http_request *request, ds_http_sink *sink);
 void sim_http_cancel(ds_world *world, ds_http *http);
@@ -126,7 +126,7 @@ struct sim_stream {
 void sim_stream_write(sim_stream *stream, const char *bytes, size_t count);
 void sim_stream_close(sim_stream *stream, bool reset);
 
-/* ---- memory.c ------------------------------------------------------------------------------------------------------- */
+/* ---- memory.c ---------------------------------------------------------------------------------------------------- */
 
 void *sim_alloc(void *old, size_t size); /* never NULL */
 void sim_memory_begin(sim *s);

@@ -15,7 +15,7 @@ typedef struct answer {
     sim_hearing heard;
 } answer;
 
-/* ---- small things -------------------------------------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------------------------------ */
 
 int64_t sim_latency(sim *s) {
     return sim_between(s, 100000, 2 * DS_MS);
@@ -90,7 +90,7 @@ void sim_http_finish(ds_http *http, const sim_hearing *heard) {
     (void)sim_alloc(lines, 0);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static void drop_answer(void *argument) {
     answer *a = argument;
@@ -152,7 +152,7 @@ static void spoil(sim_packet *p, const sim_hearing *true_one) {
     sim_send_answer(p, p->reply_delay_ns, &heard);
 }
 
-/* ---- requests -------------------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 void sim_packet_drop(void *argument) {
     sim_packet *p = argument;
@@ -289,7 +289,7 @@ static void transmit(ds_http *http, sim_packet *p, int64_t timeout_ns) {
     }
 }
 
-/* ---- ds_world ------------------------------------------------------------------------------------------------------------------ */
+/* ---- ds_world ---------------------------------------------------------------------------------------------------- */
 
 static void out_of_patience(ds_timer *timer) {
     ds_http *http = DS_CONTAINER_OF(timer, ds_http, patience);

@@ -12,7 +12,7 @@
 #define STEPS_MAX 3000000 /* of one run; a usual one takes some thousands */
 #define FAR_NS (INT64_C(4000) * DS_SECOND)
 
-/* ---- chance ----------------------------------------------------------------------------------------------------------- */
+/* ---- chance ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t rotate(uint64_t x, int by) {
     return (x << by) | (x >> (64 - by));
@@ -69,7 +69,7 @@ void sim_note(sim *s, const char *format, ...) {
     va_end(arguments);
 }
 
-/* ---- appointments ----------------------------------------------------------------------------------------------------- */
+/* ---- appointments ------------------------------------------------------------------------------------------------ */
 
 static bool sooner(const sim_event *a, const sim_event *b) {
     return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
@@ -111,7 +111,7 @@ static sim_event take_event(sim *s) {
     return first;
 }
 
-/* ---- a host's clock ----------------------------------------------------------------------------------------------------- */
+/* ---- a host's clock ---------------------------------------------------------------------------------------------- */
 
 int64_t sim_local(const sim_host *host) {
     int64_t passed = host->s->now_ns - host->base_true_ns;
@@ -142,7 +142,7 @@ void sim_host_jump(sim_host *host, int64_t ns) {
     host->base_local_ns += ns;
 }
 
-/* ---- ds_world -------------------------------------------------------------------------------------------------------------- */
+/* ---- ds_world ---------------------------------------------------------------------------------------------------- */
 
 static sim_host *host_of(ds_world *world) {
     return DS_CONTAINER_OF(world, sim_host, base);
@@ -320,7 +320,7 @@ void sim_host_pause(sim_host *host, int64_t ns) {
     sim_at(s, s->now_ns + ns, NULL, resume, host, NULL);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static sim_host *with_task(sim *s) {
     for (size_t i = 0; i < s->host_count; i++) {
@@ -437,7 +437,7 @@ bool sim_run(sim *s, int64_t until_ns, void (*step)(sim *s, sim_host *host)) {
     return false;
 }
 
-/* ---- beginning and end --------------------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 sim *sim_new(uint64_t seed, const sim_model_ops *model, sim_counts *counts, bool trace) {
     sim *s = sim_alloc(NULL, sizeof *s);

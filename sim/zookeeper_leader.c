@@ -7,7 +7,7 @@
 
 #include "zookeeper_model.h"
 
-/* ---- what the checker hears -------------------------------------------------------------------------------------------- */
+/* ---- what the checker hears -------------------------------------------------------------------------------------- */
 
 void zm_tell_entry(zm *e, chk_kind kind, const zm_node *node, chk_cause cause) {
     static const char *const causes[] = {"left", "expired", "taken"};
@@ -38,7 +38,7 @@ static void tell_data(zm *e, const zm_change *change) {
     }
 }
 
-/* ---- one change -------------------------------------------------------------------------------------------------------- */
+/* ---- one change -------------------------------------------------------------------------------------------------- */
 
 typedef struct work {
     zm *e;
@@ -183,7 +183,7 @@ ds_zk_code zm_do(zm *e, const ds_zk_request *request, int64_t session, unsigned 
     return code;
 }
 
-/* ---- sessions ----------------------------------------------------------------------------------------------------------- */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 zm_session *zm_session_of(const zm *e, int64_t id) {
     for (size_t i = 0; i < e->session_count; i++) {
@@ -236,7 +236,7 @@ void zm_session_end(zm *e, zm_session *session, chk_cause cause) {
     e->limit_ns = 0;
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------------ */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static void welcome(zm *e, zm_ask *ask) {
     zm_session *session = zm_session_of(e, ask->session);

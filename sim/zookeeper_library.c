@@ -40,7 +40,7 @@ struct ds_zk {
     size_t watch_count, watch_capacity;
 };
 
-/* ---- watches ----------------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 static void remember(ds_zk *zk, const char *path, ds_zk_kind kind) {
     for (size_t i = 0; i < zk->watch_count; i++) {
@@ -78,7 +78,7 @@ static bool forget(ds_zk *zk, const char *path, ds_zk_change change) {
     return any;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
 
 static zm_ask *new_ask(void) {
     zm_ask *ask = sim_alloc(NULL, sizeof *ask);
@@ -161,7 +161,7 @@ static ds_zk_code submit(ds_zk *zk, const ds_zk_request *r, ds_zk_op *op) {
     return DS_ZK_OK;
 }
 
-/* ---- hearing ----------------------------------------------------------------------------------------------------------- */
+/* ---- hearing ----------------------------------------------------------------------------------------------------- */
 
 static void finish(waiting *w, const ds_zk_answer *out) {
     ds_zk_op *op = w->op;
@@ -257,7 +257,7 @@ static void drive(ds_zk *zk, unsigned ready) {
     (void)sim_memory_client(inside);
 }
 
-/* ---- connecting ---------------------------------------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------------------------------------- */
 
 static void connect_next(ds_zk *zk) {
     zk->current = zk->members[zk->next];
@@ -314,7 +314,7 @@ static void drop(ds_zk *zk) {
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static ds_zk *open_session(const ds_zk_config *config, ds_zk_listener *listener) {
     sim_host *host = DS_CONTAINER_OF(config->world, sim_host, base);

@@ -26,7 +26,7 @@ static int64_t zxid_of(const zm *e, size_t member) {
     return applied > 0 ? e->txns[applied - 1].zxid : 0;
 }
 
-/* ---- watches ----------------------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 static void mark(zm_conn *conn, const char *path, bool children) {
     for (size_t i = 0; i < conn->mark_count; i++) {
@@ -76,7 +76,7 @@ static void tell_watchers(zm_conn *conn, const zm_change *change, const char *pa
     }
 }
 
-/* ---- applying ------------------------------------------------------------------------------------------------------------------ */
+/* ---- applying ---------------------------------------------------------------------------------------------------- */
 
 static void apply(zm *e, size_t member, const zm_txn *txn) {
     for (size_t i = 0; i < txn->count; i++) {
@@ -155,7 +155,7 @@ void zm_committed(zm *e) {
     }
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static void add_children(const zm_tree *tree, const char *path, zm_packet *packet) {
     size_t length = strcmp(path, "/") == 0 ? 0 : strlen(path);
@@ -270,7 +270,7 @@ void zm_advance(zm_conn *conn) {
     }
 }
 
-/* ---- to the leader ------------------------------------------------------------------------------------------------------------------ */
+/* ---- to the leader ----------------------------------------------------------------------------------------------- */
 
 static void drop_travelling(void *argument) {
     zm_ask_free(argument);
@@ -345,7 +345,7 @@ static void alive(zm *e, size_t member, int64_t session) {
     sim_at(e->s, member == e->leader ? now : now + half - now % half, NULL, report, g, drop_news);
 }
 
-/* ---- requests --------------------------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static void note_ask(const zm_ask *ask) {
     static const char *const kinds[] = {"create",   "delete", "set",   "get",  "exists",
@@ -407,7 +407,7 @@ void zm_arrive(sim *s, void *argument) {
     zm_advance(conn);
 }
 
-/* ---- ends ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 void zm_hang_up(zm_conn *conn) {
     if (!conn->open) {

@@ -13,7 +13,7 @@ static void drop(void *argument) {
     (void)sim_alloc(argument, 0);
 }
 
-/* ---- what it does by itself ----------------------------------------------------------------------------------------------- */
+/* ---- what it does by itself -------------------------------------------------------------------------------------- */
 
 /* Faster than a real one, which looks once a minute: so that it happens in the midst of things. */
 static void remove_containers(zm *e) {
@@ -45,7 +45,7 @@ static void keep_house(sim *s, void *argument) {
     sim_at(s, s->now_ns + HOUSE_NS, NULL, keep_house, e, NULL);
 }
 
-/* ---- servers ---------------------------------------------------------------------------------------------------------------- */
+/* ---- servers ----------------------------------------------------------------------------------------------------- */
 
 static void elect(zm *e, size_t leader) {
     sim *s = e->s;
@@ -136,7 +136,7 @@ static void change_leader(zm *e) {
     }
 }
 
-/* ---- an operator -------------------------------------------------------------------------------------------------------------- */
+/* ---- an operator ------------------------------------------------------------------------------------------------- */
 
 static void end_one(zm *e) {
     size_t at = e->session_count > 0 ? (size_t)(sim_random(e->s) % e->session_count) : 0;
@@ -157,7 +157,7 @@ static void delete_one(zm *e) {
     }
 }
 
-/* ---- another program ------------------------------------------------------------------------------------------------------------ */
+/* ---- another program --------------------------------------------------------------------------------------------- */
 
 typedef struct native {
     zm *e;
@@ -207,7 +207,7 @@ static void go_native(zm *e) {
     sim_at(s, s->now_ns + sim_between(s, 0, 4 * DS_SECOND), NULL, end_native, n, drop);
 }
 
-/* ---- an older state ------------------------------------------------------------------------------------------------------------- */
+/* ---- an older state ---------------------------------------------------------------------------------------------- */
 
 static void tell_all(zm *e, chk_kind kind, const zm_tree *tree, const zm_tree *other) {
     for (size_t i = 0; i < tree->count; i++) {
@@ -268,7 +268,7 @@ static void restore(zm *e) {
     zm_tree_free(&gone);
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- all --------------------------------------------------------------------------------------------------------- */
 
 static void upset(void *servers, sim_fault fault) {
     zm *e = servers;

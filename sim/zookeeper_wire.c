@@ -22,7 +22,7 @@ static int64_t arrival(const zm_conn *conn, int64_t *last_ns, int64_t delay_ns) 
     return *last_ns;
 }
 
-/* ---- to the client ------------------------------------------------------------------------------------------------------- */
+/* ---- to the client ----------------------------------------------------------------------------------------------- */
 
 zm_packet *zm_packet_new(zm_conn *conn, zm_word word) {
     zm_packet *packet = sim_alloc(NULL, sizeof *packet);
@@ -95,7 +95,7 @@ void zm_to_client(zm_packet *packet, int64_t delay_ns) {
     sim_at(s, arrival(conn, &conn->to_client_ns, delay_ns), NULL, deliver, packet, drop_packet);
 }
 
-/* ---- to the server ------------------------------------------------------------------------------------------------------- */
+/* ---- to the server ----------------------------------------------------------------------------------------------- */
 
 void zm_ask_free(zm_ask *ask) {
     for (size_t i = 0; ask->parts != NULL && i < ask->request.count; i++) {
@@ -160,7 +160,7 @@ void zm_to_server(zm_conn *conn, zm_ask *ask) {
     sim_at(s, arrival(conn, &conn->to_server_ns, delay), NULL, zm_arrive, ask, drop_ask);
 }
 
-/* ---- beginning and end ----------------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 zm_conn *zm_connect(zm *e, ds_zk *zk, sim_host *host, size_t member) {
     sim *s = e->s;

@@ -52,7 +52,7 @@ void ds_consul_ping(ds_backend *backend, ds_call *owner) {
     ds_consul_step(call, DS_CONSUL_READ, on_pinged);
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------------- */
+/* ---- the object -------------------------------------------------------------------------------------------------- */
 
 static bool take_key(ds_buf *key, char **out) {
     if (key->failed) {

@@ -57,7 +57,7 @@ static inline ds_consul *ds_consul_of(ds_backend *backend) {
     return DS_CONTAINER_OF(backend, ds_consul, base);
 }
 
-/* ---- what this client knows of its own entries (consul_place.c) ------------------------------------------------- */
+/* ---- what this client knows of its own entries (consul_place.c) -------------------------------------------------- */
 
 typedef enum ds_consul_standing {
     DS_CONSUL_UNSURE, /* nothing is known */
@@ -111,7 +111,7 @@ const ds_consul_pair *ds_consul_nearest(const ds_consul_answer *answer, size_t f
 /* The oldest entry of a session ("" for any) among the answer's pairs that begin with `queue`, or NULL. */
 const ds_consul_pair *ds_consul_oldest(const ds_consul_answer *answer, const char *queue, const char *session);
 
-/* ---- a call: one or more requests for one ds_call --------------------------------------------------------------- */
+/* ---- a call: one or more requests for one ds_call ---------------------------------------------------------------- */
 
 /* An entry to be taken off the server. */
 typedef struct ds_consul_leaver {
@@ -201,7 +201,7 @@ void ds_consul_finish_unless_lost(ds_consul_call *call);
 void ds_consul_session_name(char *out, size_t size, const ds_lease *lease);
 bool ds_consul_is_session_id(const char *id); /* ids go into URLs */
 
-/* ---- keys (consul_keys.c) --------------------------------------------------------------------------------------- */
+/* ---- keys (consul_keys.c) ---------------------------------------------------------------------------------------- */
 
 bool ds_consul_ends_native(const char *key); /* no other key begins with one that does */
 void ds_consul_key_native(const ds_consul *consul, ds_buf *out, const char *path);
@@ -231,7 +231,7 @@ void ds_consul_auth_free(ds_consul_auth *auth);
 bool ds_consul_auth_ready(ds_consul *consul, dsync_error *error); /* reads the token's file when needed */
 bool ds_consul_auth_refused(ds_consul *consul, uint64_t serial);  /* true: there is another token now */
 
-/* ---- operations (backend.h) ------------------------------------------------------------------------------------- */
+/* ---- operations (backend.h) -------------------------------------------------------------------------------------- */
 
 void ds_consul_ping(ds_backend *backend, ds_call *call);
 void ds_consul_get_value(ds_backend *backend, ds_call *call, const char *key);

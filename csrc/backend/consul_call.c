@@ -13,7 +13,7 @@
 #define IDLE_MAX 32                     /* calls kept for later */
 #define KEPT_BUFFER ((size_t)16 * 1024) /* larger ones are given back */
 
-/* ---- life of a call --------------------------------------------------------------------------------------------- */
+/* ---- life of a call ---------------------------------------------------------------------------------------------- */
 
 static void each_buffer(ds_consul_call *call, void (*act)(ds_buf *buf)) {
     ds_buf *const buffers[] = {&call->own,
@@ -201,7 +201,7 @@ void ds_consul_cancel(ds_backend *backend, ds_call *owner) {
     release(call);
 }
 
-/* ---- steps and ends --------------------------------------------------------------------------------------------- */
+/* ---- steps and ends ---------------------------------------------------------------------------------------------- */
 
 ds_consul_txn *ds_consul_txn_of(ds_consul_call *call) {
     ds_consul_txn_begin(&call->exchange.txn);
@@ -294,7 +294,7 @@ bool ds_consul_no_memory(ds_consul_call *call) {
     return false;
 }
 
-/* ---- is the session still there? -------------------------------------------------------------------------------- */
+/* ---- is the session still there? --------------------------------------------------------------------------------- */
 
 bool ds_consul_is_session_key(const ds_consul_call *call, const ds_consul_pair *pair) {
     return pair != NULL && strcmp(pair->session, call->id) == 0 &&

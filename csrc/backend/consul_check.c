@@ -13,7 +13,7 @@
 
 static void look(ds_consul_call *call);
 
-/* ---- verify: it held; does it still? ------------------------------------------------------------------------------ */
+/* ---- verify: it held; does it still? ----------------------------------------------------------------------------- */
 
 static void stepped_down(ds_consul_call *call, ds_place place) {
     (void)place;
@@ -86,7 +86,7 @@ void ds_consul_verify(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_READ, on_verified);
 }
 
-/* ---- take: the lock, now that the older ones are gone --------------------------------------------------------------- */
+/* ---- take: the lock, now that the older ones are gone ------------------------------------------------------------ */
 
 /* Those of the older ones that were still there. The youngest of them is who to wait for. */
 static const char *still_ahead(ds_consul_place *place, const ds_consul_answer *answer) {
@@ -166,7 +166,7 @@ static void take(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_TXN, on_taken);
 }
 
-/* ---- look: where does it stand? --------------------------------------------------------------------------------------- */
+/* ---- look: where does it stand? ---------------------------------------------------------------------------------- */
 
 /* Its place as the queue shows it, which is the answer's pairs from `first` on: go on from there. */
 void ds_consul_go_on(ds_consul_call *call, const ds_consul_answer *answer, size_t first) {

@@ -58,7 +58,7 @@ static void tidy_next(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_READ, on_mark_read);
 }
 
-/* ---- the session --------------------------------------------------------------------------------------------------- */
+/* ---- the session ------------------------------------------------------------------------------------------------- */
 
 static void on_destroyed(ds_consul_call *call, const ds_consul_answer *answer) {
     (void)answer;
@@ -81,7 +81,7 @@ static void destroy(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_DESTROY, on_destroyed);
 }
 
-/* ---- what it holds --------------------------------------------------------------------------------------------------- */
+/* ---- what it holds ----------------------------------------------------------------------------------------------- */
 
 static size_t end_of_batch(const ds_consul_call *call) {
     size_t most = call->leaver_at + DS_CONSUL_OPS_MAX / OPS_OF_ONE;
@@ -157,7 +157,7 @@ static void list_places(ds_consul_call *call, const ds_consul_lease *impl) {
     }
 }
 
-/* ---- close ------------------------------------------------------------------------------------------------------------ */
+/* ---- close ------------------------------------------------------------------------------------------------------- */
 
 /* Opening may have got as far as a session that we never heard of. */
 static void on_listed(ds_consul_call *call, const ds_consul_answer *answer) {

@@ -126,7 +126,7 @@ void ds_consul_swap(ds_backend *backend, ds_call *owner, const ds_entry *old, co
     swap(call);
 }
 
-/* ---- write --------------------------------------------------------------------------------------------------------- */
+/* ---- write ------------------------------------------------------------------------------------------------------- */
 
 static void write_guarded(ds_consul_call *call);
 
@@ -219,7 +219,7 @@ void ds_consul_write(ds_backend *backend, ds_call *owner, const ds_write *write)
     }
 }
 
-/* ---- evict: find, then remove with a note why ---------------------------------------------------------------------- */
+/* ---- evict: find, then remove with a note why -------------------------------------------------------------------- */
 
 static void find(ds_consul_call *call, bool native);
 
@@ -321,7 +321,7 @@ void ds_consul_evict(ds_backend *backend, ds_call *owner, const char *path, int6
     find(call, true);
 }
 
-/* ---- why was it? ------------------------------------------------------------------------------------------------------- */
+/* ---- why was it? ------------------------------------------------------------------------------------------------- */
 
 static void on_reason(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *note = ds_consul_find(answer, call->other.data);

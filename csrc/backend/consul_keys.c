@@ -85,14 +85,14 @@ bool ds_consul_is_global(const ds_consul *consul, const char *path) {
     return behind(behind(ds_consul_bare(path), consul->prefix), "/global/") != NULL;
 }
 
-/* ---- the session key ---------------------------------------------------------------------------------------------- */
+/* ---- the session key --------------------------------------------------------------------------------------------- */
 
 void ds_consul_key_session(ds_buf *out, const ds_lease *lease) {
     ds_buf_clear(out);
     ds_buf_add_format(out, "%s/session/%s", ds_consul_bare(lease->prefix), lease->id);
 }
 
-/* ---- what a key is ------------------------------------------------------------------------------------------------ */
+/* ---- what a key is ----------------------------------------------------------------------------------------------- */
 
 /* Length of the path of the entry's queue, 0: it is no entry. */
 static size_t entry_base(const char *key) {
@@ -122,7 +122,7 @@ size_t ds_consul_room(const ds_consul *consul, const char *key) {
     return room;
 }
 
-/* ---- where it is told why an entry was removed ---------------------------------------------------------------------- */
+/* ---- where it is told why an entry was removed ------------------------------------------------------------------- */
 
 void ds_consul_add_broken_key(ds_buf *out, const char *entry_key) {
     const char *nonce = strrchr(entry_key, '/');
@@ -132,7 +132,7 @@ void ds_consul_add_broken_key(ds_buf *out, const char *entry_key) {
     ds_buf_add_text(out, nonce != NULL ? nonce + 1 : entry_key);
 }
 
-/* ---- in a URL ------------------------------------------------------------------------------------------------------ */
+/* ---- in a URL ---------------------------------------------------------------------------------------------------- */
 
 static bool is_plain(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||

@@ -58,7 +58,7 @@ static void tidy_up(ds_consul_call *call, const ds_consul_answer *answer) {
     ds_consul_step(call, DS_CONSUL_TXN, on_tidied);
 }
 
-/* ---- the entry is gone, but the lock may be the session's ------------------------------------------------------------ */
+/* ---- the entry is gone, but the lock may be the session's -------------------------------------------------------- */
 
 static void look_for_lock(ds_consul_call *call);
 
@@ -125,7 +125,7 @@ void ds_consul_finish_gone(ds_consul_call *call) {
     find_gone(call);
 }
 
-/* ---- as one that waits --------------------------------------------------------------------------------------------- */
+/* ---- as one that waits ------------------------------------------------------------------------------------------- */
 
 static void on_waiter_left(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *native = ds_consul_find(answer, call->native.data);
@@ -165,7 +165,7 @@ static void leave_if_unchanged(ds_consul_call *call, const ds_consul_pair *nativ
     finish_waiter(call, txn);
 }
 
-/* ---- as one that holds --------------------------------------------------------------------------------------------- */
+/* ---- as one that holds ------------------------------------------------------------------------------------------- */
 
 static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed == 0) {
@@ -192,7 +192,7 @@ static void leave_as_holder(ds_consul_call *call, int64_t modified) {
     ds_consul_step(call, DS_CONSUL_TXN, on_holder_left);
 }
 
-/* ---- as whichever it is --------------------------------------------------------------------------------------------- */
+/* ---- as whichever it is ------------------------------------------------------------------------------------------ */
 
 static void on_looked(ds_consul_call *call, const ds_consul_answer *answer) {
     if (answer->failed != 0) {

@@ -95,7 +95,7 @@ static void read_queue(ds_consul_call *call, bool native) {
     ds_consul_step(call, DS_CONSUL_READ, on_queue);
 }
 
-/* ---- every queue below a path ------------------------------------------------------------------------------------- */
+/* ---- every queue below a path ------------------------------------------------------------------------------------ */
 
 /* The paths, one after the other, each ended by a NUL. */
 static char *copy_paths(const ds_consul_answer *answer) {
@@ -205,7 +205,7 @@ void ds_consul_list(ds_backend *backend, ds_call *owner, const ds_list_spec *spe
     ds_consul_step(call, DS_CONSUL_READ, on_tree);
 }
 
-/* ---- one value ------------------------------------------------------------------------------------------------------ */
+/* ---- one value --------------------------------------------------------------------------------------------------- */
 
 static void on_got(ds_consul_call *call, const ds_consul_answer *answer) {
     const ds_consul_pair *pair = answer->count == 1 ? &answer->pairs[0] : NULL;

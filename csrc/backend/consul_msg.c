@@ -9,7 +9,7 @@
 #define DEPTH_MAX 16
 #define KEPT_VALUES ((size_t)16 * 1024) /* a larger buffer is given back */
 
-/* ---- questions -------------------------------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------------------------------- */
 
 void ds_consul_txn_begin(ds_consul_txn *txn) {
     ds_buf_clear(&txn->body);
@@ -109,7 +109,7 @@ void ds_consul_session_body(ds_buf *out, const char *name, int64_t ttl_ms, int64
     ds_buf_add_format(out, ",\"Checks\":%s,\"NodeChecks\":%s}", checks, checks);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 void ds_consul_answer_clear(ds_consul_answer *answer) {
     ds_json_free(answer->json);

@@ -12,7 +12,7 @@
 #define DS_CONSUL_OPS_MAX 64u                              /* in one transaction: the server's limit */
 #define DS_CONSUL_LOCK_FLAGS UINT64_C(3304740253564472344) /* on the key of a lock, as Consul's own clients want it */
 
-/* ---- questions -------------------------------------------------------------------------------------------------- */
+/* ---- questions --------------------------------------------------------------------------------------------------- */
 
 typedef struct ds_consul_txn {
     ds_buf body;
@@ -40,7 +40,7 @@ void ds_consul_tree(ds_consul_txn *txn, const char *begin);
 /* The body of a session's creation. `checks`: a JSON array of node checks. */
 void ds_consul_session_body(ds_buf *out, const char *name, int64_t ttl_ms, int64_t lock_delay_ms, const char *checks);
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 typedef struct ds_consul_pair {
     const char *key, *session; /* session "": none */

@@ -25,7 +25,7 @@
 
 static void ask(ds_consul_query *query);
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static void fail(ds_consul_query *query, ds_class outcome, const char *message) {
     dsync_error copy;
@@ -93,7 +93,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     }
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 static void write_url(ds_consul_query *query) {
     ds_buf_clear(&query->url);
@@ -143,7 +143,7 @@ static void on_timer(ds_timer *timer) {
     }
 }
 
-/* ---- life of a query ------------------------------------------------------------------------------------------------ */
+/* ---- life of a query --------------------------------------------------------------------------------------------- */
 
 void ds_consul_query_free(ds_consul_query *query) {
     ds_world *world = query->consul->base.world;
@@ -178,7 +178,7 @@ static ds_consul_query *new_query(ds_consul *consul, const char *target, size_t 
     return query;
 }
 
-/* ---- who carries a watch --------------------------------------------------------------------------------------------- */
+/* ---- who carries a watch ----------------------------------------------------------------------------------------- */
 
 static void join(ds_consul_query *query, ds_consul_watching *watching) {
     watching->query = query;

@@ -104,7 +104,7 @@ static void note_own(ds_consul_call *call, bool exists) {
     call->changed = call->changed || exists;
 }
 
-/* ---- the tail of the queue ------------------------------------------------------------------------------------------- */
+/* ---- the tail of the queue --------------------------------------------------------------------------------------- */
 
 static void on_queued(ds_consul_call *call, const ds_consul_answer *answer) {
     note_own(call, ds_consul_failed(answer, 1));
@@ -129,7 +129,7 @@ static void slow(ds_consul_call *call) {
     ds_consul_step(call, DS_CONSUL_TXN, on_queued);
 }
 
-/* ---- a try: all or nothing --------------------------------------------------------------------------------------------- */
+/* ---- a try: all or nothing --------------------------------------------------------------------------------------- */
 
 static void look_who(ds_consul_call *call, bool native);
 
@@ -217,7 +217,7 @@ static void look_who(ds_consul_call *call, bool native) {
     ds_consul_step(call, DS_CONSUL_READ, on_seen);
 }
 
-/* ---- enter -------------------------------------------------------------------------------------------------------------- */
+/* ---- enter ------------------------------------------------------------------------------------------------------- */
 
 static void on_entered(ds_consul_call *call, const ds_consul_answer *answer) {
     note_own(call, ds_consul_failed(answer, OWN_OP));

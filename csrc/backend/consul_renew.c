@@ -12,7 +12,7 @@
 
 #define HELD_MAX ((DS_CONSUL_OPS_MAX - 1) / 2) /* of each: the entry, and the lock */
 
-/* ---- what is held --------------------------------------------------------------------------------------------------- */
+/* ---- what is held ------------------------------------------------------------------------------------------------ */
 
 static bool is_held(const ds_consul_place *place) {
     return place->standing == DS_CONSUL_OWNER && place->watch != NULL;
@@ -79,7 +79,7 @@ static void tell_who_lost(ds_consul_call *call, const ds_consul_answer *answer) 
     }
 }
 
-/* ---- the session ----------------------------------------------------------------------------------------------------- */
+/* ---- the session ------------------------------------------------------------------------------------------------- */
 
 /* The epoch's key only ever moves forward: if it has not, an older state was restored, to which copies of old requests
  * may belong. */

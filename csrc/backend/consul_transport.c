@@ -11,7 +11,7 @@
 
 static void begin(ds_consul_exchange *exchange);
 
-/* ---- shared with watches ---------------------------------------------------------------------------------------- */
+/* ---- shared with watches ----------------------------------------------------------------------------------------- */
 
 void ds_consul_headers(const ds_consul *consul, ds_http_request *request) {
     size_t count = 0;
@@ -51,7 +51,7 @@ void ds_consul_explain(dsync_error *error, const ds_endpoint *endpoint, int http
     }
 }
 
-/* ---- the end of an exchange ------------------------------------------------------------------------------------- */
+/* ---- the end of an exchange -------------------------------------------------------------------------------------- */
 
 static void deliver(ds_consul_exchange *exchange, ds_class outcome, dsync_code code) {
     ds_consul_result result = {.outcome = outcome, .code = code, .resent = exchange->resent};
@@ -74,7 +74,7 @@ static void fail_later(ds_consul_exchange *exchange, ds_class outcome) {
     ds_post(exchange->consul->base.world, &exchange->task);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static bool is_txn(const ds_consul_exchange *exchange) {
     return exchange->kind == DS_CONSUL_TXN || exchange->kind == DS_CONSUL_READ;
@@ -178,7 +178,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     deliver(exchange, unsent ? DS_NOT_EXECUTED : DS_AMBIGUOUS, DSYNC_OK);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *method, *path;

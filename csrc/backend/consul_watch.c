@@ -14,7 +14,7 @@
 #define OWN_DELAY_NS (10 * DS_MS)
 #define LOOK_NS DS_SECOND /* between two hints to look, where an answer cannot tell */
 
-/* ---- life of a watch -------------------------------------------------------------------------------------------- */
+/* ---- life of a watch --------------------------------------------------------------------------------------------- */
 
 static ds_consul_place *own_place(const ds_consul_watching *w) {
     return w->own ? ds_consul_place_find(w->consul, strrchr(w->key, '/') + 1) : NULL;
@@ -93,7 +93,7 @@ void ds_consul_watch_failed(ds_consul_query *query, ds_class outcome, const char
     }
 }
 
-/* ---- gone --------------------------------------------------------------------------------------------------------- */
+/* ---- gone -------------------------------------------------------------------------------------------------------- */
 
 static void on_reason(ds_call *call, const ds_reply *reply) {
     ds_consul_watching *w = DS_CONTAINER_OF(call, ds_consul_watching, reason);
@@ -139,7 +139,7 @@ static bool is_outdated(const ds_consul_query *query, const ds_consul_watching *
     return query->asked <= w->joined && index < w->seen;
 }
 
-/* ---- the answer about one key --------------------------------------------------------------------------------------- */
+/* ---- the answer about one key ------------------------------------------------------------------------------------ */
 
 /* Is it as it was? */
 static bool stands(ds_consul_watching *w, const ds_consul_pair *pair) {
@@ -189,7 +189,7 @@ static void answered_tree(ds_consul_query *query, int64_t index) {
     }
 }
 
-/* ---- the answer about everything that begins alike ------------------------------------------------------------------- */
+/* ---- the answer about everything that begins alike --------------------------------------------------------------- */
 
 /* A key that has to be there, and for whom. */
 typedef struct wish {
@@ -324,7 +324,7 @@ void ds_consul_watch_answered(ds_consul_query *query, const ds_http_result *http
     }
 }
 
-/* ---- beginning -------------------------------------------------------------------------------------------------------- */
+/* ---- beginning --------------------------------------------------------------------------------------------------- */
 
 static void begin(ds_consul_watching *w) {
     ds_list_remove(&w->node);

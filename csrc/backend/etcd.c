@@ -8,7 +8,7 @@
 
 #define LARGEST_VALUE ((size_t)3 * 1024 * 1024 / 2) /* etcd's own default limit on a request */
 
-/* ---- ping and get ----------------------------------------------------------------------------------------------- */
+/* ---- ping and get ------------------------------------------------------------------------------------------------ */
 
 static void tell_server(ds_etcd_call *call) {
     ds_buf_clear(&call->text);
@@ -76,7 +76,7 @@ void ds_etcd_get(ds_backend *backend, ds_call *owner, const char *key) {
     ds_etcd_step(call, &request, on_got);
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------------- */
+/* ---- the object -------------------------------------------------------------------------------------------------- */
 
 static bool take_key(ds_buf *key, char **out) {
     if (key->failed) {

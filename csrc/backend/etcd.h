@@ -35,7 +35,7 @@ static inline ds_etcd *ds_etcd_of(ds_backend *backend) {
     return DS_CONTAINER_OF(backend, ds_etcd, base);
 }
 
-/* ---- a call: one or more messages for one ds_call --------------------------------------------------------------- */
+/* ---- a call: one or more messages for one ds_call ---------------------------------------------------------------- */
 
 /* Entries gathered from several pages. */
 typedef struct ds_etcd_listing {
@@ -98,14 +98,14 @@ void ds_etcd_free_idle(ds_etcd *etcd);
 /* Remembers in which cluster the lease was opened. False: out of memory. */
 bool ds_etcd_bind(ds_etcd *etcd, ds_lease *lease);
 
-/* ---- keys (etcd_keys.c) ----------------------------------------------------------------------------------------- */
+/* ---- keys (etcd_keys.c) ------------------------------------------------------------------------------------------ */
 
 void ds_etcd_key_session(ds_buf *out, const ds_lease *lease); /* "<prefix>/session/<lease hex>" */
 void ds_etcd_key_entry(ds_buf *out, const ds_entry *entry);   /* "<path>/<lease hex>-<nonce>" */
 /* [begin, end) covers every key below the path. */
 void ds_etcd_key_range(ds_buf *begin, ds_buf *end, const char *path);
 
-/* ---- pieces of transactions ------------------------------------------------------------------------------------- */
+/* ---- pieces of transactions -------------------------------------------------------------------------------------- */
 
 ds_etcd_compare ds_etcd_if_created(ds_bytes key, int64_t revision);
 ds_etcd_compare ds_etcd_if_value(ds_bytes key, ds_bytes value);
@@ -122,7 +122,7 @@ const ds_etcd_kv *ds_etcd_only(const ds_etcd_answer *answer);
 void ds_etcd_finish_unless_lost(ds_etcd_call *call, const ds_etcd_reply *reply, const ds_etcd_answer *session,
                                 ds_place place);
 
-/* ---- operations (backend.h) ------------------------------------------------------------------------------------- */
+/* ---- operations (backend.h) -------------------------------------------------------------------------------------- */
 
 void ds_etcd_ping(ds_backend *backend, ds_call *call);
 void ds_etcd_get(ds_backend *backend, ds_call *call, const char *key);

@@ -13,7 +13,7 @@
 
 #define AUTHENTICATE_TIMEOUT (5 * DS_SECOND) /* the server hashes the password slowly, by design */
 
-/* ---- the headers ------------------------------------------------------------------------------------------------ */
+/* ---- the headers ------------------------------------------------------------------------------------------------- */
 
 static void free_headers(char *const *headers) {
     for (size_t i = 0; i < DS_ETCD_WIRES; i++) {
@@ -67,7 +67,7 @@ static bool read_token_file(ds_etcd_auth *auth, dsync_error *error) {
     return done;
 }
 
-/* ---- authenticate ----------------------------------------------------------------------------------------------- */
+/* ---- authenticate ------------------------------------------------------------------------------------------------ */
 
 static void tell_waiters(ds_etcd_auth *auth, const ds_etcd_result *failure) {
     ds_list waiters;
@@ -184,7 +184,7 @@ void ds_etcd_auth_freshen(ds_etcd_auth *auth, int64_t age_ns) {
     }
 }
 
-/* ---- options ---------------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static bool given(const char *text) {
     return text != NULL && text[0] != '\0';

@@ -16,7 +16,7 @@ typedef struct ds_etcd_lease {
     uint64_t generation;
 } ds_etcd_lease;
 
-/* ---- life of a call --------------------------------------------------------------------------------------------- */
+/* ---- life of a call ---------------------------------------------------------------------------------------------- */
 
 static void each_buffer(ds_etcd_call *call, void (*act)(ds_buf *buf)) {
     ds_buf *const buffers[] = {&call->own,     &call->other,         &call->queue,         &call->queue_end,
@@ -196,7 +196,7 @@ void ds_etcd_cancel(ds_backend *backend, ds_call *owner) {
     release(call);
 }
 
-/* ---- steps and ends --------------------------------------------------------------------------------------------- */
+/* ---- steps and ends ---------------------------------------------------------------------------------------------- */
 
 void ds_etcd_step(ds_etcd_call *call, const ds_etcd_request *request,
                   void (*next)(ds_etcd_call *call, const ds_etcd_reply *reply)) {
@@ -252,7 +252,7 @@ bool ds_etcd_no_memory(ds_etcd_call *call) {
     return false;
 }
 
-/* ---- pieces of transactions ------------------------------------------------------------------------------------- */
+/* ---- pieces of transactions -------------------------------------------------------------------------------------- */
 
 ds_etcd_compare ds_etcd_if_created(ds_bytes key, int64_t revision) {
     return (ds_etcd_compare){.target = DS_ETCD_CREATE_IS, .key = key, .create = revision};

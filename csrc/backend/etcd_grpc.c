@@ -27,7 +27,7 @@ enum { WANT_STATUS, WANT_MESSAGE, WANT_TYPE };
 static const char *const want_headers[] = {
     [WANT_STATUS] = "grpc-status", [WANT_MESSAGE] = "grpc-message", [WANT_TYPE] = "content-type", NULL};
 
-/* ---- frames ------------------------------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------------------------------ */
 
 static size_t begin_frame(ds_buf *out) {
     static const char prefix[PREFIX];
@@ -89,7 +89,7 @@ static size_t cut(ds_bytes bytes, size_t seen, ds_bytes *message) {
     return PREFIX + size;
 }
 
-/* ---- status ------------------------------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------------------------------ */
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9') {
@@ -186,7 +186,7 @@ static ds_etcd_status end(const ds_http_result *http, ds_etcd_arena *arena) {
     return status;
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 const ds_etcd_wire ds_etcd_wire_grpc = {
     .id = DS_ETCD_GRPC,

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- withdraw --------------------------------------------------------------------------------------------------- */
+/* ---- withdraw ---------------------------------------------------------------------------------------------------- */
 
 static void on_withdrawn(ds_etcd_call *call, const ds_etcd_reply *reply) {
     if (reply->succeeded) {
@@ -67,7 +67,7 @@ void ds_etcd_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease
     }
 }
 
-/* ---- write ------------------------------------------------------------------------------------------------------ */
+/* ---- write ------------------------------------------------------------------------------------------------------- */
 
 static void on_written(ds_etcd_call *call, const ds_etcd_reply *reply) {
     if (reply->succeeded) {
@@ -114,7 +114,7 @@ void ds_etcd_write(ds_backend *backend, ds_call *owner, const ds_write *write) {
     ds_etcd_step_txn(call, &txn, on_written);
 }
 
-/* ---- evict: find, mark, remove ---------------------------------------------------------------------------------- */
+/* ---- evict: find, mark, remove ----------------------------------------------------------------------------------- */
 
 static void mark(ds_etcd_call *call, int64_t lease);
 

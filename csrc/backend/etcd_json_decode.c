@@ -46,7 +46,7 @@ static const char *copy(reader *r, const char *bytes, size_t size) {
     return text;
 }
 
-/* ---- members that may be absent, but not of another type -------------------------------------------------------- */
+/* ---- members that may be absent, but not of another type --------------------------------------------------------- */
 
 static int64_t read_int(reader *r, const ds_json *object, const char *name) {
     int64_t number = 0;
@@ -133,7 +133,7 @@ static const ds_json *read_array(reader *r, const ds_json *object, const char *n
     return ds_json_first(array);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------------ */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 static void read_header(reader *r, const ds_json *object, ds_etcd_header *header) {
     const ds_json *from = read_object(r, object, "header");
@@ -230,7 +230,7 @@ static ds_etcd_status read_status(reader *r, const ds_json *object) {
     return status;
 }
 
-/* ---- whole answers ---------------------------------------------------------------------------------------------- */
+/* ---- whole answers ----------------------------------------------------------------------------------------------- */
 
 static void read_reply(reader *r, ds_etcd_kind kind, const ds_json *object, ds_etcd_reply *reply) {
     read_header(r, object, &reply->header);

@@ -40,7 +40,7 @@ static int compare_entries(const void *left_item, const void *right_item) {
     return order != 0 ? order : (left->create > right->create) - (left->create < right->create);
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------------------- */
+/* ---- the answer -------------------------------------------------------------------------------------------------- */
 
 static void refuse(ds_etcd_call *call, const char *message) {
     ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_RESOURCE, .message = message};
@@ -90,7 +90,7 @@ static void finish(ds_etcd_call *call, size_t count, const char *next) {
     }
 }
 
-/* ---- pages ------------------------------------------------------------------------------------------------------ */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 /* Only what was asked for. What lies directly below the path of a subtree is in no queue, and a key with a NUL cannot be
  * shown. */

@@ -19,7 +19,7 @@ static inline ds_bytes ds_bytes_of(const ds_buf *buf) {
 
 bool ds_bytes_equal(ds_bytes left, ds_bytes right);
 
-/* ---- requests --------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_etcd_kind {
     DS_ETCD_RANGE,
@@ -107,7 +107,7 @@ typedef struct ds_etcd_watch_create {
     bool deletes_only, keys_only;
 } ds_etcd_watch_create;
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 typedef struct ds_etcd_header {
     uint64_t cluster_id; /* 0: no header */
@@ -170,7 +170,7 @@ typedef struct ds_etcd_watch_reply {
 /* The answer to operation `index` if it is of that kind, else NULL. */
 const ds_etcd_answer *ds_etcd_answer_at(const ds_etcd_reply *reply, size_t index, ds_etcd_op_kind kind);
 
-/* ---- arena: memory of decoded answers, released all at once ----------------------------------------------------- */
+/* ---- arena: memory of decoded answers, released all at once ------------------------------------------------------ */
 
 typedef struct ds_etcd_block ds_etcd_block;
 typedef struct ds_etcd_arena {

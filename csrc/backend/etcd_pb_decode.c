@@ -85,7 +85,7 @@ static void *get(reader *r, size_t count, size_t size) {
     return memory;
 }
 
-/* ---- fields ------------------------------------------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t read_varint(reader *r, span *in) {
     uint64_t number = 0;
@@ -210,7 +210,7 @@ static size_t count_parts(reader *r, span in, uint64_t number, size_t least) {
     return count;
 }
 
-/* ---- parts -------------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 static void read_header(reader *r, span in, ds_etcd_header *header) {
     field f;
@@ -349,7 +349,7 @@ static void read_only_range(reader *r, span in, ds_etcd_reply *reply) {
     }
 }
 
-/* ---- whole answers ------------------------------------------------------------------------------------------------ */
+/* ---- whole answers ----------------------------------------------------------------------------------------------- */
 
 /* A field with another number than the header's. */
 static void read_field(reader *r, ds_etcd_kind kind, const field *f, ds_etcd_reply *reply) {

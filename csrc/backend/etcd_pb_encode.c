@@ -53,7 +53,7 @@ enum {
 
 enum { SORT_ASCEND = 1, SORT_DESCEND = 2, SORT_BY_CREATE = 2, TARGET_CREATE = 1, TARGET_VALUE = 3, NO_PUT = 0 };
 
-/* ---- fields ------------------------------------------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------------------------------------ */
 
 static size_t put_varint(unsigned char *out, uint64_t number) {
     size_t size = 0;
@@ -119,7 +119,7 @@ static void end_part(ds_buf *out, size_t begin) {
     }
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static void add_range(ds_buf *out, const ds_etcd_range *range) {
     add_bytes_unless_empty(out, RANGE_KEY, range->key);

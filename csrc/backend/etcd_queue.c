@@ -66,7 +66,7 @@ static void fill_entry(ds_etcd_call *call, const ds_entry *entry) {
     ds_buf_add_text(&call->text, entry->path);
 }
 
-/* ---- enter ------------------------------------------------------------------------------------------------------ */
+/* ---- enter ------------------------------------------------------------------------------------------------------- */
 
 /* The guard failed: the entry is there already, or the session is gone or has moved on. */
 static void not_entered(ds_etcd_call *call, const ds_etcd_reply *reply, bool only_try) {
@@ -136,7 +136,7 @@ void ds_etcd_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry, b
     ds_etcd_step_txn(call, &txn, only_try ? on_tried : on_entered);
 }
 
-/* ---- check ------------------------------------------------------------------------------------------------------ */
+/* ---- check ------------------------------------------------------------------------------------------------------- */
 
 static void on_checked(ds_etcd_call *call, const ds_etcd_reply *reply) {
     const ds_etcd_answer *answer = ds_etcd_answer_at(reply, 0, DS_ETCD_OP_RANGE);
@@ -178,7 +178,7 @@ void ds_etcd_check(ds_backend *backend, ds_call *owner, const ds_entry *entry) {
     look_again(call);
 }
 
-/* ---- leave ------------------------------------------------------------------------------------------------------ */
+/* ---- leave ------------------------------------------------------------------------------------------------------- */
 
 static void on_left(ds_etcd_call *call, const ds_etcd_reply *reply) {
     const ds_etcd_answer *answer = ds_etcd_answer_at(reply, 0, DS_ETCD_OP_DELETE);
@@ -203,7 +203,7 @@ void ds_etcd_leave(ds_backend *backend, ds_call *owner, const ds_entry *entry) {
     ds_etcd_step_txn(call, &txn, on_left);
 }
 
-/* ---- swap ------------------------------------------------------------------------------------------------------- */
+/* ---- swap -------------------------------------------------------------------------------------------------------- */
 
 static void not_swapped(ds_etcd_call *call, const ds_etcd_reply *reply) {
     const ds_etcd_answer *own = ds_etcd_answer_at(reply, AT_OWN, DS_ETCD_OP_RANGE);

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- the cluster -------------------------------------------------------------------------------------------------- */
+/* ---- the cluster ------------------------------------------------------------------------------------------------- */
 
 void ds_etcd_another_cluster(ds_etcd *etcd, uint64_t cluster_id, int64_t revision) {
     etcd->cluster_id = cluster_id;
@@ -50,7 +50,7 @@ void ds_etcd_explain(dsync_error *error, const ds_endpoint *endpoint, int http, 
     }
 }
 
-/* ---- the encoding ------------------------------------------------------------------------------------------------- */
+/* ---- the encoding ------------------------------------------------------------------------------------------------ */
 
 void ds_etcd_dress(const ds_etcd *etcd, const ds_etcd_wire *wire, ds_http_request *request, bool token) {
     size_t count = 0;

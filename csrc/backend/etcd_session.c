@@ -18,7 +18,7 @@ static ds_etcd_request lease_request(ds_etcd_kind kind, const ds_lease *lease) {
     return request;
 }
 
-/* ---- open: grant, then the session key -------------------------------------------------------------------------- */
+/* ---- open: grant, then the session key --------------------------------------------------------------------------- */
 
 static void finish_no_memory(ds_etcd_call *call) {
     ds_reply reply = {.outcome = DS_REFUSED, .code = DSYNC_RESOURCE, .message = "out of memory"};
@@ -107,7 +107,7 @@ void ds_etcd_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
     ds_etcd_step(call, &request, on_granted);
 }
 
-/* ---- renew: keepalive, then a write ----------------------------------------------------------------------------- */
+/* ---- renew: keepalive, then a write ------------------------------------------------------------------------------ */
 
 static void on_confirmed(ds_etcd_call *call, const ds_etcd_reply *reply) {
     if (!reply->succeeded) {
@@ -149,7 +149,7 @@ void ds_etcd_renew(ds_backend *backend, ds_call *owner, const ds_lease *lease) {
     ds_etcd_step(call, &request, on_kept_alive);
 }
 
-/* ---- close ------------------------------------------------------------------------------------------------------ */
+/* ---- close ------------------------------------------------------------------------------------------------------- */
 
 static void on_revoked(ds_etcd_call *call, const ds_etcd_reply *reply) {
     ds_etcd_finish_place(call, DS_PLACE_DONE, reply->header.revision);

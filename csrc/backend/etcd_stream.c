@@ -21,7 +21,7 @@
 
 static void begin_stream(ds_etcd_stream *stream);
 
-/* ---- the end ---------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static void turn_off(ds_etcd_stream *stream) {
     ds_world *world = stream->etcd->base.world;
@@ -57,7 +57,7 @@ void ds_etcd_stream_nonsense(ds_etcd_stream *stream) {
     ds_etcd_stream_fail(stream, DS_NOT_EXECUTED, error.message);
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 /* Handlers may end this stream and begin the next; `in` is therefore taken out of it while its messages are read. The
  * first `seen` bytes of it hold no whole message. */
@@ -148,7 +148,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     }
 }
 
-/* ---- silence and idleness --------------------------------------------------------------------------------------- */
+/* ---- silence and idleness ---------------------------------------------------------------------------------------- */
 
 static void set_timer(ds_etcd_stream *stream, int64_t after_ns) {
     ds_world *world = stream->etcd->base.world;
@@ -185,7 +185,7 @@ static void on_timer(ds_timer *timer) {
     }
 }
 
-/* ---- what we say ------------------------------------------------------------------------------------------------ */
+/* ---- what we say ------------------------------------------------------------------------------------------------- */
 
 static void write_queued(ds_etcd_stream *stream) {
     ds_list *node;
@@ -286,7 +286,7 @@ static void begin_stream(ds_etcd_stream *stream) {
     }
 }
 
-/* ---- use -------------------------------------------------------------------------------------------------------- */
+/* ---- use --------------------------------------------------------------------------------------------------------- */
 
 void ds_etcd_stream_used(ds_etcd_stream *stream) {
     if (stream->count == 1 && stream->state == DS_ETCD_STREAM_ON) {

@@ -13,7 +13,7 @@
 
 static void begin(ds_etcd_exchange *exchange);
 
-/* ---- the end of an exchange ------------------------------------------------------------------------------------- */
+/* ---- the end of an exchange -------------------------------------------------------------------------------------- */
 
 static void deliver(ds_etcd_exchange *exchange, ds_etcd_result *result) {
     exchange->active = false;
@@ -43,7 +43,7 @@ static void fail_later(ds_etcd_exchange *exchange, ds_class outcome) {
     ds_post(exchange->etcd->base.world, &exchange->task);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 /* These come from the answering member's own, possibly lagging, state; all others are linearizable. */
 static bool may_lag(ds_etcd_kind kind) {
@@ -211,7 +211,7 @@ static void on_done(ds_http_sink *sink, const ds_http_result *http) {
     deliver_failure(exchange, unsent ? DS_NOT_EXECUTED : DS_AMBIGUOUS, DSYNC_OK);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
 
 static size_t reply_cap(const ds_etcd_exchange *exchange) {
     if (exchange->reply_max != 0) {

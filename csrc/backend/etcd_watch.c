@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- ids: a serial in the upper bits, a slot in the lower ------------------------------------------------------- */
+/* ---- ids: a serial in the upper bits, a slot in the lower -------------------------------------------------------- */
 
 #define SLOT_BITS 24
 #define SLOT_MASK ((INT64_C(1) << SLOT_BITS) - 1)
@@ -56,7 +56,7 @@ static void free_watching(ds_etcd_stream *stream, ds_etcd_watching *watching) {
     ds_free(watching);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 void ds_etcd_watching_end(ds_etcd_stream *stream, ds_etcd_watching *watching, ds_class outcome, const char *message) {
     ds_watch *owner = watching->owner;
@@ -112,7 +112,7 @@ void ds_etcd_watching_ask_again(ds_etcd_stream *stream) {
     }
 }
 
-/* ---- watch and unwatch ------------------------------------------------------------------------------------------ */
+/* ---- watch and unwatch ------------------------------------------------------------------------------------------- */
 
 /* One key, or [key + "/", key + "0"). */
 static bool set_range(ds_etcd_watching *watching, const ds_watch_spec *spec) {

@@ -20,7 +20,7 @@ ds_local *loc_client_of(ds_backend *backend) {
     return DS_CONTAINER_OF(backend, ds_local, base);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static loc_op *op_take(ds_local *local) {
     ds_list *node = ds_list_pop(&local->free_ops);
@@ -161,7 +161,7 @@ static void local_cancel(ds_backend *backend, ds_call *call) {
     call->impl = NULL;
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 static void local_ping(ds_backend *backend, ds_call *call) {
     ds_local *local = loc_client_of(backend);
@@ -252,7 +252,7 @@ static bool local_entry_key(ds_backend *backend, const ds_entry *entry, char **o
     return take_text(&text, out);
 }
 
-/* ---- a client ------------------------------------------------------------------------------------------------------ */
+/* ---- a client ---------------------------------------------------------------------------------------------------- */
 
 static const char *local_address(ds_backend *backend) {
     return loc_client_of(backend)->address;

@@ -126,7 +126,7 @@ struct ds_local {
     bool notified;
 };
 
-/* ---- local_store.c: the stores of the process ------------------------------------------------------------------------- */
+/* ---- local_store.c: the stores of the process -------------------------------------------------------------------- */
 
 loc_store *loc_store_get(const char *path, bool by_default); /* NULL: out of memory */
 void loc_store_put(loc_store *store, ds_world *world);
@@ -136,7 +136,7 @@ void loc_unlock(loc_store *store);
 bool loc_store_ready(loc_store *store); /* opens it if need be; false: store->fault */
 void loc_store_close(loc_store *store); /* the connection and all that goes with it; the store stays */
 
-/* ---- local_watch.c ------------------------------------------------------------------------------------------------------ */
+/* ---- local_watch.c ----------------------------------------------------------------------------------------------- */
 
 void loc_client_join(ds_local *local);
 void loc_client_hush(ds_local *local); /* nobody is called any more */
@@ -147,7 +147,7 @@ void loc_watches_again(loc_store *store);               /* another database: the
 bool loc_watch_start(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec);
 void loc_watch_stop(ds_backend *backend, ds_watch *watch);
 
-/* ---- local.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- local.c ----------------------------------------------------------------------------------------------------- */
 
 ds_local *loc_client_of(ds_backend *backend);
 /* Begins a call, locks the store and begins a transaction. NULL: it cannot be, that is what will be answered, and nothing
@@ -159,7 +159,7 @@ void loc_say_fault(loc_op *op); /* store->fault, whatever else the call had to s
 void loc_say_live(loc_op *op, const loc_session *session);
 void loc_client_idle(ds_local *local); /* after the owner's code has run */
 
-/* ---- local_calls.c: as in ds_backend_ops ------------------------------------------------------------------------------- */
+/* ---- local_calls.c: as in ds_backend_ops ------------------------------------------------------------------------- */
 
 void loc_call_enter(ds_backend *backend, ds_call *call, const ds_entry *wanted, bool only_try);
 void loc_call_check(ds_backend *backend, ds_call *call, const ds_entry *wanted);

@@ -28,7 +28,7 @@
 #define MANY 8                /* so many datagrams at once: others may have found no room */
 #define FIXED 3               /* descriptors before those of peers */
 
-/* ---- datagrams ------------------------------------------------------------------------------------------------------------- */
+/* ---- datagrams --------------------------------------------------------------------------------------------------- */
 
 /* Through the folder's descriptor: the path itself may be longer than an address. */
 static socklen_t address_of(const loc_store *store, int64_t client, struct sockaddr_un *out) {
@@ -66,7 +66,7 @@ static void hear_datagrams(loc_bell *bell) {
     }
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------------------------------- */
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
 
 static void bell_free(loc_bell *bell) {
     int fds[] = {bell->control, bell->socket, bell->folder};
@@ -222,7 +222,7 @@ static void *bell_main(void *argument) {
     return NULL;
 }
 
-/* ---- starting and stopping ---------------------------------------------------------------------------------------------------- */
+/* ---- starting and stopping --------------------------------------------------------------------------------------- */
 
 static int open_bound(const loc_store *store) {
     struct sockaddr_un address;

@@ -5,7 +5,7 @@
 
 #include "../base/json.h"
 
-/* ---- places ---------------------------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------------------------------ */
 
 /* Where `entry` stands. False: somebody before it is dead and has to go first. */
 static bool say_place(loc_store *store, loc_op *op, const char *path, const loc_entry *entry) {
@@ -187,7 +187,7 @@ void loc_call_withdraw(ds_backend *backend, ds_call *call, const ds_lease *lease
     loc_call_end(local, op);
 }
 
-/* ---- writes and reads ---------------------------------------------------------------------------------------------- */
+/* ---- writes and reads -------------------------------------------------------------------------------------------- */
 
 static void apply(loc_store *store, const loc_entry *entry, const ds_write *write) {
     switch (write->kind) {

@@ -37,7 +37,7 @@ static void fold_while_others_wait(loc_store *store) {
     }
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------------------------------- */
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
 
 typedef struct folder {
     loc_store *store; /* a reference */
@@ -105,7 +105,7 @@ static int limit_of(const loc_store *store) {
     return FRAMES + (int)(((uint64_t)store->client >> 1) % FRAMES);
 }
 
-/* ---- when ------------------------------------------------------------------------------------------------------------------ */
+/* ---- when -------------------------------------------------------------------------------------------------------- */
 
 /* Whoever opens it alone reads the whole log first. Programs that lock once and end would all do that, a little more each
  * time; so one that finds it long does not leave it so. */

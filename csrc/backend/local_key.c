@@ -11,7 +11,7 @@
 #define ID_SIZE 16
 #define SESSION_FOLDER "/session/"
 
-/* ---- reading and writing keys -------------------------------------------------------------------------------------------- */
+/* ---- reading and writing keys ------------------------------------------------------------------------------------ */
 
 static bool read_id(const char *text, int64_t *out) {
     uint64_t number = 0;
@@ -57,7 +57,7 @@ void loc_key_session(ds_buf *out, const char *prefix, int64_t id) {
     ds_buf_add_format(out, "%s" SESSION_FOLDER "%016" PRIx64, prefix, (uint64_t)id);
 }
 
-/* ---- marks --------------------------------------------------------------------------------------------------------------- */
+/* ---- marks ------------------------------------------------------------------------------------------------------- */
 
 uint64_t loc_mark(int64_t number) {
     uint64_t mark = (uint64_t)number;
@@ -75,7 +75,7 @@ uint64_t loc_key_mark(const char *key, const loc_key *parsed) {
     return loc_mark((int64_t)hash);
 }
 
-/* ---- what is there --------------------------------------------------------------------------------------------------------- */
+/* ---- what is there ----------------------------------------------------------------------------------------------- */
 
 static void find_data(loc_store *store, const char *key, loc_found *out) {
     sqlite3_stmt *sql = loc_sql_use(store, LOC_DATA);

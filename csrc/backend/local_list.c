@@ -25,7 +25,7 @@ static void settle_peer(const ds_buf *text, ds_peer *peer) {
     peer->value = settled(text, peer->value);
 }
 
-/* ---- one ----------------------------------------------------------------------------------------------------------------- */
+/* ---- one --------------------------------------------------------------------------------------------------------- */
 
 void loc_describe(loc_store *store, loc_op *op, const char *path, const loc_entry *ahead, const loc_entry *holder) {
     ds_buf *text = &op->text;
@@ -64,7 +64,7 @@ void loc_describe(loc_store *store, loc_op *op, const char *path, const loc_entr
     op->reply.ahead = ahead != NULL ? settled(text, ahead_key) : NULL;
 }
 
-/* ---- many ---------------------------------------------------------------------------------------------------------------- */
+/* ---- many -------------------------------------------------------------------------------------------------------- */
 
 typedef struct page {
     ds_peer *peers;

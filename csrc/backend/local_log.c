@@ -33,7 +33,7 @@ static loc_log *log_of(sqlite3_file *file) {
     return (loc_log *)file;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static int put(loc_log *log, const void *bytes, int size, sqlite3_int64 at) {
     int result = log->file->pMethods->xWrite(log->file, bytes, size, at);
@@ -80,7 +80,7 @@ static int log_write(sqlite3_file *file, const void *bytes, int size, sqlite3_in
     return log->commits && !is_header ? flush(log) : SQLITE_OK;
 }
 
-/* ---- everything else --------------------------------------------------------------------------------------------------- */
+/* ---- everything else --------------------------------------------------------------------------------------------- */
 
 /* What was not written by now was never committed. */
 static int log_close(sqlite3_file *file) {
@@ -158,7 +158,7 @@ static const sqlite3_io_methods methods = {
     .xDeviceCharacteristics = log_traits,
 };
 
-/* ---- telling SQLite ------------------------------------------------------------------------------------------------------ */
+/* ---- telling SQLite ---------------------------------------------------------------------------------------------- */
 
 static sqlite3_vfs layer;
 static sqlite3_vfs *below; /* NULL: there is no layer */

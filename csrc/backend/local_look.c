@@ -31,7 +31,7 @@ static void end(loc_watch *watch, const char *why) {
     watch->ended = why;
 }
 
-/* ---- one key ----------------------------------------------------------------------------------------------------------- */
+/* ---- one key ----------------------------------------------------------------------------------------------------- */
 
 static void tell_key(loc_watch *watch, ds_watch_kind kind) {
     loc_store *store = watch->local->store;
@@ -69,7 +69,7 @@ static void look_at_key(loc_watch *watch) {
     }
 }
 
-/* ---- a subtree ------------------------------------------------------------------------------------------------------------ */
+/* ---- a subtree --------------------------------------------------------------------------------------------------- */
 
 static bool concerns(const loc_watch *watch, const char *key, ds_watch_kind kind) {
     size_t size = strlen(watch->key);

@@ -20,7 +20,7 @@
 #define FILE_NAME "locks.db"
 #define FOLDER_SUFFIX "-clients"
 
-/* ---- saying what is wrong -------------------------------------------------------------------------------------------- */
+/* ---- saying what is wrong ---------------------------------------------------------------------------------------- */
 
 dsync_code loc_path_error(dsync_error *error, int number, const char *what, const char *path) {
     bool resource = number == ENOSPC || number == EDQUOT || number == ENOMEM || number == EMFILE || number == ENFILE ||
@@ -40,7 +40,7 @@ static bool refuse(dsync_error *error, const char *path, const char *why) {
     return false;
 }
 
-/* ---- choosing -------------------------------------------------------------------------------------------------------- */
+/* ---- choosing ---------------------------------------------------------------------------------------------------- */
 
 static bool is_my_folder(const char *path) {
     struct stat st;
@@ -85,7 +85,7 @@ bool loc_path_choose(const char *given, char **path, bool *by_default, dsync_err
     return true;
 }
 
-/* ---- the folder ------------------------------------------------------------------------------------------------------ */
+/* ---- the folder -------------------------------------------------------------------------------------------------- */
 
 /* Where POSIX locks or shared memory do not reach everybody who can open a file. */
 static bool is_remote(const char *path, const char **name) {
@@ -146,7 +146,7 @@ static bool make_private(const char *folder, dsync_error *error) {
     return check_folder(folder, true, error);
 }
 
-/* ---- the file -------------------------------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 /* A container that is given the file alone keeps its write-ahead log somewhere else than everybody else does. */
 static bool is_mount(const char *file) {
@@ -234,7 +234,7 @@ bool loc_path_moved(const loc_store *store) {
     return false;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 static bool open_beside(loc_store *store, dsync_error *error) {
     ds_buf name = DS_BUF_EMPTY;

@@ -16,7 +16,7 @@ typedef struct loc_identity {
     ino_t inode; /* 0: not there */
 } loc_identity;
 
-/* ---- local_path.c: where the database is; no state ------------------------------------------------------------------- */
+/* ---- local_path.c: where the database is; no state --------------------------------------------------------------- */
 
 /* The absolute path of what a URL names; "" is the user's default. False: error filled. */
 bool loc_path_choose(const char *given, char **path, bool *by_default, dsync_error *error);
@@ -29,7 +29,7 @@ bool loc_path_moved(const loc_store *store); /* they are no longer those that we
 /* DSYNC_CONFIG or DSYNC_RESOURCE, by errno. */
 dsync_code loc_path_error(dsync_error *error, int number, const char *what, const char *path);
 
-/* ---- local_gate.c ------------------------------------------------------------------------------------------------------- */
+/* ---- local_gate.c ------------------------------------------------------------------------------------------------ */
 
 bool loc_gate_take(loc_store *store); /* false: store->fault */
 void loc_gate_give(loc_store *store);

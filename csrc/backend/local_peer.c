@@ -21,7 +21,7 @@
 
 typedef enum life { LIFE_UNKNOWN, LIFE_ALIVE, LIFE_DEAD } life;
 
-/* ---- files ----------------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 typedef struct file_name {
     char text[32];
@@ -32,7 +32,7 @@ static const char *name_of(file_name *name, int64_t client, const char *suffix) 
     return name->text;
 }
 
-/* ---- names of processes ------------------------------------------------------------------------------------------------------ */
+/* ---- names of processes ------------------------------------------------------------------------------------------ */
 
 /* Tells this process from every other of the host, in whatever pid namespace: many a container's only one is number 1. */
 static void identify(loc_store *store) {
@@ -103,7 +103,7 @@ void loc_alive_remove(loc_store *store) {
     store->alive = -1;
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------------------ */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 /* `pid` as it is called here; 0: it cannot be seen from here. */
 static life ask(const loc_store *store, int64_t client, pid_t *pid) {
@@ -167,7 +167,7 @@ void loc_reap(loc_store *store) {
     store->reaped = store->dead_count;
 }
 
-/* ---- all files -------------------------------------------------------------------------------------------------------------- */
+/* ---- all files --------------------------------------------------------------------------------------------------- */
 
 /* What to do with a file that is named after a client; false: no more of it. */
 typedef bool (*file_visitor)(loc_store *store, const char *name, int64_t client);
@@ -233,7 +233,7 @@ void loc_files_tidy(loc_store *store) {
     (void)each_file(store, remove_orphan);
 }
 
-/* ---- those that are waited for --------------------------------------------------------------------------------------------------- */
+/* ---- those that are waited for ----------------------------------------------------------------------------------- */
 
 static int open_pidfd(const loc_store *store, int64_t client, pid_t pid) {
     int fd = -1;

@@ -28,7 +28,7 @@ typedef struct loc_bell {
     size_t retired_count;
 } loc_bell;
 
-/* ---- local_peer.c: processes, alive and dead ---------------------------------------------------------------------------- */
+/* ---- local_peer.c: processes, alive and dead --------------------------------------------------------------------- */
 
 bool loc_alive_make(loc_store *store); /* this process's file, locked; false: store->fault */
 void loc_alive_remove(loc_store *store);
@@ -43,7 +43,7 @@ bool loc_peer_watch(loc_store *store, int64_t client); /* false: its death will 
 void loc_peer_unwatch(loc_store *store, int64_t client);
 void loc_peer_forget(loc_store *store, loc_peer *peer);
 
-/* ---- local_bell.c ------------------------------------------------------------------------------------------------------- */
+/* ---- local_bell.c ------------------------------------------------------------------------------------------------ */
 
 bool loc_bell_start(loc_store *store); /* false: nothing will ring; whoever watches looks by himself */
 void loc_bell_kick(loc_store *store);  /* what it waits for has changed */

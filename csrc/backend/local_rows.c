@@ -12,7 +12,7 @@
 #define LOG_TRIM 64        /* once in so many changes */
 #define LOG_VALUE_MAX 4096 /* of a larger value the log says only that there is one */
 
-/* ---- telling ------------------------------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 void loc_wake_later(loc_store *store, int64_t client, uint64_t mark) {
     if (client == store->client && store->watch_count == 0) {
@@ -120,7 +120,7 @@ void loc_observe(loc_store *store, const char *path, bool on) {
     loc_count_observers(store);
 }
 
-/* ---- entries --------------------------------------------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------------------------------- */
 
 static void read_entry(sqlite3_stmt *sql, loc_entry *out) {
     *out = (loc_entry){sqlite3_column_int64(sql, 0), sqlite3_column_int64(sql, 1), sqlite3_column_int64(sql, 2),
@@ -224,7 +224,7 @@ void loc_broken_note(loc_store *store, const char *path, const loc_entry *entry,
     (void)loc_sql_run(store, sql);
 }
 
-/* ---- data ------------------------------------------------------------------------------------------------------------------- */
+/* ---- data -------------------------------------------------------------------------------------------------------- */
 
 static void tell_of_data(loc_store *store, ds_watch_kind kind, const char *key, int64_t token, const void *value,
                          size_t size) {

@@ -35,7 +35,7 @@ typedef struct loc_session {
     int64_t id, client, ttl_ms, epoch, created;
 } loc_session;
 
-/* ---- local_session.c: inside a writing transaction ---------------------------------------------------------------------- */
+/* ---- local_session.c: inside a writing transaction --------------------------------------------------------------- */
 
 bool loc_session_find(loc_store *store, int64_t id, loc_session *out); /* in any transaction */
 void loc_session_open(loc_store *store, const ds_lease *lease, loc_session *out);
@@ -45,7 +45,7 @@ void loc_session_end(loc_store *store, int64_t id);
 void loc_client_end(loc_store *store, int64_t client); /* the process is gone: its sessions, its row, its files */
 void loc_expire(loc_store *store);
 
-/* ---- local_rows.c: inside a writing transaction ------------------------------------------------------------------------- */
+/* ---- local_rows.c: inside a writing transaction ------------------------------------------------------------------ */
 
 int64_t loc_touch(loc_store *store); /* something changes: the revision at which it does */
 bool loc_entry_find(loc_store *store, const ds_entry *wanted, loc_entry *out);
@@ -63,7 +63,7 @@ void loc_wake_observers(loc_store *store);
 /* Who is told, and what, once this transaction is committed. */
 void loc_wake_later(loc_store *store, int64_t client, uint64_t mark);
 
-/* ---- local_key.c: keys and what is behind them ------------------------------------------------------------------------- */
+/* ---- local_key.c: keys and what is behind them ------------------------------------------------------------------- */
 
 typedef enum loc_kind { LOC_KEY_ENTRY, LOC_KEY_SESSION, LOC_KEY_DATA } loc_kind;
 
@@ -90,7 +90,7 @@ void loc_key_find(loc_store *store, const char *key, const loc_key *parsed, int6
 /* Its value now (or, of an entry that was evicted, its last one) is appended. */
 void loc_key_value(loc_store *store, const char *key, const loc_key *parsed, int64_t token, ds_buf *out);
 
-/* ---- local_list.c ------------------------------------------------------------------------------------------------------ */
+/* ---- local_list.c ------------------------------------------------------------------------------------------------ */
 
 void loc_list(loc_store *store, loc_op *op, const ds_list_spec *spec);
 /* reply.ahead (unless NULL) and reply.holder. */

@@ -75,7 +75,7 @@ void loc_session_advance(loc_store *store, loc_session *session, uint64_t next_e
     (void)loc_sql_run(store, sql);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------------------------------ */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 /* An entry on its way out; rows cannot be removed while they are being listed. */
 typedef struct leaver {

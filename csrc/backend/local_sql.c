@@ -67,7 +67,7 @@ static const char *const texts[LOC_SQL_COUNT] = {
 };
 /* NOLINTEND(bugprone-suspicious-missing-comma) */
 
-/* ---- what went wrong --------------------------------------------------------------------------------------------------- */
+/* ---- what went wrong --------------------------------------------------------------------------------------------- */
 
 bool loc_fault(loc_store *store, ds_class outcome, dsync_code code, const char *message) {
     store->fault_class = outcome;
@@ -121,7 +121,7 @@ void loc_fail(loc_store *store, int failure) {
     }
 }
 
-/* ---- statements ---------------------------------------------------------------------------------------------------------- */
+/* ---- statements -------------------------------------------------------------------------------------------------- */
 
 sqlite3_stmt *loc_sql_use(loc_store *store, loc_sql which) {
     return store->sql[which];

@@ -57,22 +57,22 @@ typedef enum loc_sql {
     LOC_SQL_COUNT
 } loc_sql;
 
-/* ---- local_db.c: the connection; the gate is held --------------------------------------------------------------------- */
+/* ---- local_db.c: the connection; the gate is held ---------------------------------------------------------------- */
 
 bool loc_db_open(loc_store *store); /* false: store->fault */
 void loc_db_close(loc_store *store);
 
-/* ---- local_log.c: writing the write-ahead log --------------------------------------------------------------------------- */
+/* ---- local_log.c: writing the write-ahead log -------------------------------------------------------------------- */
 
 const char *loc_log_layer(void); /* the name by which SQLite knows the layer; lives for ever */
 
-/* ---- local_fold.c --------------------------------------------------------------------------------------------------------- */
+/* ---- local_fold.c ------------------------------------------------------------------------------------------------ */
 
 void loc_fold(loc_store *store); /* after a commit: if it is time to */
 void loc_fold_hold(void);        /* nobody folds from here on ... */
 void loc_fold_go_on(void);       /* ... to here; in a forked child too */
 
-/* ---- local_sql.c -------------------------------------------------------------------------------------------------------- */
+/* ---- local_sql.c ------------------------------------------------------------------------------------------------- */
 
 bool loc_sql_prepare(loc_store *store);
 sqlite3_stmt *loc_sql_use(loc_store *store, loc_sql which); /* ready to be bound */
@@ -85,7 +85,7 @@ void loc_fail(loc_store *store, int failure); /* this transaction comes to nothi
 bool loc_sql_fault(loc_store *store, int result);
 bool loc_fault(loc_store *store, ds_class outcome, dsync_code code, const char *message); /* false, for return */
 
-/* ---- local_tx.c: with the mutex held ------------------------------------------------------------------------------------ */
+/* ---- local_tx.c: with the mutex held ----------------------------------------------------------------------------- */
 
 /* The gate, if `write`, and the transaction are this store's until loc_commit, which is called exactly once if this
  * returns true. False: store->fault says why. */

@@ -26,7 +26,7 @@ static ds_list registry = {&registry, &registry};
 static ds_list inherited = {&inherited, &inherited}; /* a parent's stores, whose connections are still to be closed */
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-/* ---- forks --------------------------------------------------------------------------------------------------------------- */
+/* ---- forks ------------------------------------------------------------------------------------------------------- */
 
 static loc_store *store_of(ds_list *node) {
     return DS_LIST_ENTRY(node, loc_store, in_registry);
@@ -68,7 +68,7 @@ static void close_inherited(void) {
     }
 }
 
-/* ---- which boot of which host ---------------------------------------------------------------------------------------------- */
+/* ---- which boot of which host ------------------------------------------------------------------------------------ */
 
 /* Also told apart: processes whose clock is set off against ours. */
 static bool read_boot(loc_store *store, char *out, size_t size) {
@@ -136,7 +136,7 @@ static bool check_log(loc_store *store, bool has_log) {
                      "has lost its write-ahead log (-wal) while processes use it: end them, then it can be opened");
 }
 
-/* ---- the mutex -------------------------------------------------------------------------------------------------------------- */
+/* ---- the mutex --------------------------------------------------------------------------------------------------- */
 
 void loc_lock(loc_store *store, ds_world *world) {
     pthread_mutex_lock(&store->mutex);
@@ -147,7 +147,7 @@ void loc_unlock(loc_store *store) {
     pthread_mutex_unlock(&store->mutex);
 }
 
-/* ---- opening and closing ----------------------------------------------------------------------------------------------------- */
+/* ---- opening and closing ----------------------------------------------------------------------------------------- */
 
 static bool register_self(loc_store *store) {
     if (!loc_alive_make(store) || !loc_tx_begin(store, true)) {
@@ -262,7 +262,7 @@ void loc_store_close(loc_store *store) {
     store->dead_count = store->reaped = 0;
 }
 
-/* ---- sharing ------------------------------------------------------------------------------------------------------------------- */
+/* ---- sharing ----------------------------------------------------------------------------------------------------- */
 
 static loc_store *store_new(const char *path, bool by_default) {
     loc_store *store = ds_calloc(1, sizeof(*store));

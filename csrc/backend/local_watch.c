@@ -12,7 +12,7 @@
 #define BLIND_NS (50 * DS_MS)  /* ... one whose death it is not told of */
 #define AGAIN_NS (20 * DS_MS)  /* after a look that could not be had */
 
-/* ---- time ---------------------------------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 /* The client's thread only. */
 static void arm(ds_local *local) {
@@ -28,7 +28,7 @@ static void arm(ds_local *local) {
     }
 }
 
-/* ---- off ------------------------------------------------------------------------------------------------------------------- */
+/* ---- off --------------------------------------------------------------------------------------------------------- */
 
 static bool observed_by_another(loc_store *store, const loc_watch *watch) {
     for (ds_list *node = store->observing.next; node != &store->observing; node = node->next) {
@@ -87,7 +87,7 @@ void loc_watch_stop(ds_backend *backend, ds_watch *owner) {
     }
 }
 
-/* ---- on -------------------------------------------------------------------------------------------------------------------- */
+/* ---- on ---------------------------------------------------------------------------------------------------------- */
 
 /* An entry of another process: whoever has the next place is told of its end anyway. */
 static bool is_next(loc_store *store, const loc_watch *watch) {
@@ -217,7 +217,7 @@ bool loc_watch_start(ds_backend *backend, ds_watch *owner, const ds_watch_spec *
     return true;
 }
 
-/* ---- looking, on the client's own thread ------------------------------------------------------------------------------------ */
+/* ---- looking, on the client's own thread ------------------------------------------------------------------------- */
 
 static bool has_news(const loc_watch *watch) {
     return watch->ready_due || watch->ended != NULL || !ds_list_empty(&watch->news);
@@ -280,7 +280,7 @@ static void gather(ds_local *local) {
     }
 }
 
-/* ---- telling ---------------------------------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 static void tell(ds_watch *owner, const ds_watch_event *event) {
     owner->on_event(owner, event);
@@ -360,7 +360,7 @@ static void on_timer(ds_timer *timer) {
     loc_unlock(local->store);
 }
 
-/* ---- a client comes and goes -------------------------------------------------------------------------------------------------- */
+/* ---- a client comes and goes ------------------------------------------------------------------------------------- */
 
 void loc_client_join(ds_local *local) {
     local->timer.fire = on_timer;

@@ -21,7 +21,7 @@ ds_memory *mem_client_of(ds_backend *backend) {
     return DS_CONTAINER_OF(backend, ds_memory, base);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static mem_op *op_take(ds_memory *memory) {
     ds_list *node = ds_list_pop(&memory->free_ops);
@@ -142,7 +142,7 @@ static void memory_cancel(ds_backend *backend, ds_call *call) {
     call->impl = NULL;
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 static void memory_ping(ds_backend *backend, ds_call *call) {
     ds_memory *memory = mem_client_of(backend);
@@ -256,7 +256,7 @@ static bool memory_entry_key(ds_backend *backend, const ds_entry *entry, char **
     return take_text(&text, out);
 }
 
-/* ---- a client ------------------------------------------------------------------------------------------------------ */
+/* ---- a client ---------------------------------------------------------------------------------------------------- */
 
 static const char *memory_address(ds_backend *backend) {
     return mem_client_of(backend)->address;

@@ -21,7 +21,7 @@
 #define MEM_HISTORY 1024                    /* past changes kept for watches that begin in the past */
 #define MEM_HISTORY_BYTES ((size_t)1 << 18) /* of values in them */
 
-/* ---- what is stored ------------------------------------------------------------------------------------------------ */
+/* ---- what is stored ---------------------------------------------------------------------------------------------- */
 
 /* An immutable value. History and undelivered events refer to values that are no longer current. */
 typedef struct mem_value {
@@ -98,7 +98,7 @@ typedef struct mem_store {
     int64_t history_floor; /* all changes from this revision on are in history */
 } mem_store;
 
-/* ---- who uses it --------------------------------------------------------------------------------------------------- */
+/* ---- who uses it ------------------------------------------------------------------------------------------------- */
 
 /* A call whose answer is on its way. */
 typedef struct ds_memory ds_memory;
@@ -133,7 +133,7 @@ struct ds_memory {
     size_t watch_count; /* [store] those that still report */
 };
 
-/* ---- memory_store.c: state changes; the store's mutex is held ------------------------------------------------------ */
+/* ---- memory_store.c: state changes; the store's mutex is held ---------------------------------------------------- */
 
 mem_store *mem_store_get(const char *name, ds_world *world); /* by name, made if need be; NULL: out of memory */
 void mem_store_put(ds_memory *client);                       /* gives back client->store, whose watches have ended */
@@ -164,7 +164,7 @@ void mem_node_write(ds_memory *by, mem_node *node, mem_value *value);
 bool mem_data_put(ds_memory *by, const char *key, mem_value *value); /* false: out of memory; takes `value` if true */
 void mem_data_delete(ds_memory *by, const char *key);
 
-/* ---- memory_queue.c: the store's mutex is held --------------------------------------------------------------------- */
+/* ---- memory_queue.c: the store's mutex is held ------------------------------------------------------------------- */
 
 /* NULL: not there, or there is another one (`token` differs). */
 mem_entry *mem_entry_find(mem_store *store, const ds_entry *entry);
@@ -180,13 +180,13 @@ void mem_entry_take_out(ds_memory *by, mem_entry *entry, int64_t revision);
 void mem_entry_key(ds_buf *out, const ds_entry *entry); /* "<path>/<session id>-<nonce>" */
 mem_entry *mem_entry_by_key(mem_store *store, const char *key);
 
-/* ---- memory_list.c ------------------------------------------------------------------------------------------------- */
+/* ---- memory_list.c ----------------------------------------------------------------------------------------------- */
 
 /* Fill in op's reply; false: out of memory. */
 bool mem_list(mem_store *store, mem_op *op, const ds_list_spec *spec);
 bool mem_describe(mem_op *op, const mem_entry *ahead, const mem_entry *holder); /* reply.ahead, reply.holder */
 
-/* ---- memory_watch.c ------------------------------------------------------------------------------------------------ */
+/* ---- memory_watch.c ---------------------------------------------------------------------------------------------- */
 
 /* Records a change of `node` and tells the watches. `value`: the one just written, or the last one. `by` is the client on
  * whose thread this happens. */
@@ -201,7 +201,7 @@ void mem_client_part(ds_memory *client);
 bool mem_watch_start(ds_backend *backend, ds_watch *watch, const ds_watch_spec *spec);
 void mem_watch_stop(ds_backend *backend, ds_watch *watch);
 
-/* ---- memory.c ------------------------------------------------------------------------------------------------------ */
+/* ---- memory.c ---------------------------------------------------------------------------------------------------- */
 
 ds_memory *mem_client_of(ds_backend *backend);
 /* Begins a call and locks the store. NULL: there is no memory, that is what will be answered, and nothing is locked. */
@@ -213,7 +213,7 @@ void mem_say_live(mem_op *op, const mem_session *session);
 /* After the owner's code has run: frees the client if it was destroyed meanwhile. */
 void mem_client_idle(ds_memory *client);
 
-/* ---- memory_calls.c: as in ds_backend_ops -------------------------------------------------------------------------- */
+/* ---- memory_calls.c: as in ds_backend_ops ------------------------------------------------------------------------ */
 
 void mem_call_enter(ds_backend *backend, ds_call *call, const ds_entry *entry, bool only_try);
 void mem_call_check(ds_backend *backend, ds_call *call, const ds_entry *wanted);

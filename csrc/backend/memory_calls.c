@@ -5,7 +5,7 @@
 
 #include "../base/json.h"
 
-/* ---- queues -------------------------------------------------------------------------------------------------------- */
+/* ---- queues ------------------------------------------------------------------------------------------------------ */
 
 /* Where `entry` stands. When only the description fails, what the call did stands: the caller cannot know. */
 static void say_place(mem_op *op, const mem_entry *entry) {
@@ -144,7 +144,7 @@ void mem_call_withdraw(ds_backend *backend, ds_call *call, const ds_lease *lease
     mem_end(memory, op);
 }
 
-/* ---- writes and reads ---------------------------------------------------------------------------------------------- */
+/* ---- writes and reads -------------------------------------------------------------------------------------------- */
 
 static void apply(ds_memory *memory, mem_op *op, mem_entry *entry, const ds_write *write) {
     if (write->kind == DS_WRITE_DELETE) {

@@ -10,7 +10,7 @@
 #define PAGE_PEERS 512
 #define PAGE_BYTES ((size_t)1 << 20)
 
-/* ---- one block ----------------------------------------------------------------------------------------------------- */
+/* ---- one block --------------------------------------------------------------------------------------------------- */
 
 static const char *copy(char **end, const char *bytes, size_t size) {
     char *start = *end;
@@ -56,7 +56,7 @@ bool mem_describe(mem_op *op, const mem_entry *ahead, const mem_entry *holder) {
     return true;
 }
 
-/* ---- pages --------------------------------------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 static int by_path(const void *a, const void *b) {
     const mem_queue *const *left = a;

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* ---- queues -------------------------------------------------------------------------------------------------------- */
+/* ---- queues ------------------------------------------------------------------------------------------------------ */
 
 mem_queue *mem_queue_find(mem_store *store, const char *path) {
     return ds_map_get(&store->queues, path);
@@ -45,7 +45,7 @@ static void queue_drop_if_empty(mem_store *store, mem_queue *queue) {
     }
 }
 
-/* ---- entries ------------------------------------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------------------------------- */
 
 void mem_entry_key(ds_buf *out, const ds_entry *entry) {
     ds_buf_add_text(out, entry->path);

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- all stores of the process ------------------------------------------------------------------------------------- */
+/* ---- all stores of the process ----------------------------------------------------------------------------------- */
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static ds_list registry = {&registry, &registry};
@@ -133,7 +133,7 @@ void mem_store_put(ds_memory *client) {
     }
 }
 
-/* ---- values and nodes ---------------------------------------------------------------------------------------------- */
+/* ---- values and nodes -------------------------------------------------------------------------------------------- */
 
 mem_value *mem_value_new(const void *bytes, size_t size) {
     if (size == 0) {
@@ -192,7 +192,7 @@ void mem_node_write(ds_memory *by, mem_node *node, mem_value *value) {
     mem_emit(by, DS_WATCH_PUT, node, value, node->modified);
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------ */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 void mem_session_key(ds_buf *out, const ds_lease *lease) {
     ds_buf_add_text(out, lease->prefix);
@@ -295,7 +295,7 @@ void mem_unlock(ds_memory *client) {
     pthread_mutex_unlock(&client->store->mutex);
 }
 
-/* ---- data ---------------------------------------------------------------------------------------------------------- */
+/* ---- data -------------------------------------------------------------------------------------------------------- */
 
 bool mem_data_put(ds_memory *by, const char *key, mem_value *value) {
     mem_store *store = by->store;

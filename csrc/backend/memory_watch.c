@@ -43,7 +43,7 @@ struct mem_watch {
     mem_event ended;
 };
 
-/* ---- inbox --------------------------------------------------------------------------------------------------------- */
+/* ---- inbox ------------------------------------------------------------------------------------------------------- */
 
 static void wake(ds_memory *client, ds_memory *by) {
     if (client->notified) {
@@ -66,7 +66,7 @@ static void put_event(mem_watch *watch, mem_event *event, ds_memory *by) {
     wake(client, by);
 }
 
-/* ---- topics -------------------------------------------------------------------------------------------------------- */
+/* ---- topics ------------------------------------------------------------------------------------------------------ */
 
 static mem_topic *topic_get(ds_map *map, const char *key) {
     mem_topic *topic = ds_map_get(map, key);
@@ -172,7 +172,7 @@ static void report_trees(mem_store *store, const mem_change *change, ds_memory *
     }
 }
 
-/* ---- history ------------------------------------------------------------------------------------------------------- */
+/* ---- history ----------------------------------------------------------------------------------------------------- */
 
 static size_t size_of(const mem_value *value) {
     return value != NULL ? value->size : 0;
@@ -219,7 +219,7 @@ void mem_emit(ds_memory *by, ds_watch_kind kind, mem_node *node, mem_value *valu
     }
 }
 
-/* ---- starting and stopping ----------------------------------------------------------------------------------------- */
+/* ---- starting and stopping --------------------------------------------------------------------------------------- */
 
 static bool concerns(const ds_watch_spec *spec, const char *key) {
     size_t length = strlen(spec->key);
@@ -320,7 +320,7 @@ void mem_watch_stop(ds_backend *backend, ds_watch *owner) {
     }
 }
 
-/* ---- delivery, on the client's own thread -------------------------------------------------------------------------- */
+/* ---- delivery, on the client's own thread ------------------------------------------------------------------------ */
 
 static void deliver(const mem_event *event) {
     mem_watch *watch = event->watch;
@@ -403,7 +403,7 @@ void mem_retime(ds_memory *by) {
     }
 }
 
-/* ---- a client comes and goes --------------------------------------------------------------------------------------- */
+/* ---- a client comes and goes ------------------------------------------------------------------------------------- */
 
 void mem_client_join(ds_memory *client) {
     client->expiry.fire = on_expiry;

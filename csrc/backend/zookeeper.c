@@ -11,7 +11,7 @@
 
 #define LARGEST_VALUE ((size_t)1000 * 1000) /* jute.maxbuffer, less what travels with it */
 
-/* ---- ping and get ----------------------------------------------------------------------------------------------- */
+/* ---- ping and get ------------------------------------------------------------------------------------------------ */
 
 static void on_pinged(ds_zk_call *call, const ds_zk_answer *answer) {
     ds_zookeeper *zookeeper = call->zookeeper;
@@ -83,7 +83,7 @@ void ds_zk_get(ds_backend *backend, ds_call *owner, const char *key) {
     }
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------------- */
+/* ---- the object -------------------------------------------------------------------------------------------------- */
 
 static bool session_key(ds_backend *backend, const ds_lease *lease, char **out) {
     (void)backend;
@@ -157,7 +157,7 @@ static const ds_backend_ops zookeeper_ops = {
     .entry_key = entry_key,
 };
 
-/* ---- settings ----------------------------------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 typedef struct settings {
     const char *digest, *acl, *dialect;
@@ -242,7 +242,7 @@ static bool check_others(const dsync_options *o, dsync_error *error) {
     return true;
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static bool fill(ds_zookeeper *zookeeper, const ds_backend_config *config, const settings *s) {
     const dsync_options *o = config->options;

@@ -196,7 +196,7 @@ void ds_zk_answered(ds_zk_call *call);     /* one answer less to come; may free 
 void ds_zk_cancel(ds_backend *backend, ds_call *owner);
 const char *ds_zk_code_text(ds_zk_code code);
 
-/* ---- nodes above (zookeeper_parents.c) ---------------------------------------------------------------------------- */
+/* ---- nodes above (zookeeper_parents.c) --------------------------------------------------------------------------- */
 
 /* Makes everything above `full` (which begins with the chroot), then goes on with `then`; a missing chroot ends the call. */
 void ds_zk_make_parents(ds_zk_call *call, const char *full, void (*then)(ds_zk_call *call));
@@ -243,7 +243,7 @@ const char *ds_zk_find_child(ds_zk_dialect dialect, const ds_zk_answer *children
 
 void ds_zk_listing_free(ds_zk_call *call);
 
-/* ---- watches (zookeeper_watch.c, zookeeper_tree.c) ---------------------------------------------------------------- */
+/* ---- watches (zookeeper_watch.c, zookeeper_tree.c) --------------------------------------------------------------- */
 
 typedef enum ds_zk_watch_kind {
     DS_ZK_WATCH_AHEAD,   /* somebody else's node: when it goes */

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* ---- life of a call ----------------------------------------------------------------------------------------------- */
+/* ---- life of a call ---------------------------------------------------------------------------------------------- */
 
 static void call_free(ds_zk_call *call) {
     ds_buf *const buffers[] = {&call->path, &call->full,  &call->own,  &call->other,
@@ -99,7 +99,7 @@ void ds_zk_cancel(ds_backend *backend, ds_call *owner) {
     ds_zk_answered(call);
 }
 
-/* ---- what failures mean ------------------------------------------------------------------------------------------- */
+/* ---- what failures mean ------------------------------------------------------------------------------------------ */
 
 const char *ds_zk_code_text(ds_zk_code code) {
     switch (code) {
@@ -185,7 +185,7 @@ void ds_zk_fail(ds_zk_call *call, const ds_zk_answer *answer) {
     ds_zk_finish(call, &reply);
 }
 
-/* ---- time --------------------------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 /* What has arrived while this process was kept from running is not late. True: the call has ended by it. */
 static bool ended_meanwhile(ds_zk_call *call) {
@@ -229,7 +229,7 @@ static void on_deadline(ds_timer *timer) {
     ds_zk_finish(call, &reply);
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static void run_no_memory(ds_task *task) {
     ds_call *owner = DS_CONTAINER_OF(task, ds_call, task);
@@ -355,7 +355,7 @@ void ds_zk_link_ended(ds_zk_link *link, const char *why) {
     }
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static void on_answer(ds_zk_op *op, const ds_zk_answer *answer) {
     ds_zk_slot *slot = DS_CONTAINER_OF(op, ds_zk_slot, op);

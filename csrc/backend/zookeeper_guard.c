@@ -10,7 +10,7 @@
 
 #define MARK_NS (250 * DS_MS) /* between marking an entry as broken and removing it: its owner reads why */
 
-/* ---- removing several nodes --------------------------------------------------------------------------------------- */
+/* ---- removing several nodes -------------------------------------------------------------------------------------- */
 
 /* The names stand in call->names; those before `at` are gone, and `count` of those behind it are being removed. */
 static void remove_some(ds_zk_call *call);
@@ -60,7 +60,7 @@ void ds_zk_add_name(ds_zk_call *call, const char *full) {
     ds_buf_add(&call->names, full, strlen(full) + 1);
 }
 
-/* ---- withdraw: find, remove, write the epoch ---------------------------------------------------------------------- */
+/* ---- withdraw: find, remove, write the epoch --------------------------------------------------------------------- */
 
 /* The entries stand in call->data as "nonce\0path\0", one after the other; those before `at` have been looked for. */
 static void find_next(ds_zk_call *call);
@@ -150,7 +150,7 @@ void ds_zk_withdraw(ds_backend *backend, ds_call *owner, const ds_lease *lease, 
     ds_zk_go(call);
 }
 
-/* ---- write -------------------------------------------------------------------------------------------------------- */
+/* ---- write ------------------------------------------------------------------------------------------------------- */
 
 static void write_data(ds_zk_call *call);
 
@@ -237,7 +237,7 @@ void ds_zk_write(ds_backend *backend, ds_call *owner, const ds_write *write) {
     ds_zk_go(call);
 }
 
-/* ---- evict: mark, remove ------------------------------------------------------------------------------------------ */
+/* ---- evict: mark, remove ----------------------------------------------------------------------------------------- */
 
 static void look_at_marked(ds_zk_call *call);
 

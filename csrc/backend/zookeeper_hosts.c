@@ -53,7 +53,7 @@ static void ask(ds_zk_hosts *hosts) {
     }
 }
 
-/* ---- what is known ------------------------------------------------------------------------------------------------ */
+/* ---- what is known ----------------------------------------------------------------------------------------------- */
 
 /* An address as its own entry, before or behind those there are, so that clients spread over the servers. */
 static void add_server(ds_buf *out, const char *address, size_t length, const char *port, bool before) {
@@ -112,7 +112,7 @@ void ds_zk_hosts_cancel(ds_zk_hosts_waiter *waiter) {
     ds_list_remove(&waiter->node);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 /* An address, or the one name that needs no resolver. */
 static bool fill(ds_zk_host *host, const char *endpoint) {

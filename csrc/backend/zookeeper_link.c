@@ -14,7 +14,7 @@ static ds_world *world_of(const ds_zk_link *link) {
     return link->zookeeper->base.world;
 }
 
-/* ---- driving ------------------------------------------------------------------------------------------------------ */
+/* ---- driving ----------------------------------------------------------------------------------------------------- */
 
 static void open_handle(ds_zk_link *link);
 
@@ -115,7 +115,7 @@ void ds_zk_drop(ds_zk_link *link) {
     }
 }
 
-/* ---- state -------------------------------------------------------------------------------------------------------- */
+/* ---- state ------------------------------------------------------------------------------------------------------- */
 
 static void die(ds_zk_link *link, const char *why) {
     ds_world *world = world_of(link);
@@ -184,7 +184,7 @@ static void on_watch(ds_zk_listener *listener, ds_zk_change change, const char *
     }
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void open_handle(ds_zk_link *link) {
     ds_zookeeper *zookeeper = link->zookeeper;
@@ -300,7 +300,7 @@ void ds_zk_links_free(ds_zookeeper *zookeeper) {
     on_reap(&zookeeper->reap);
 }
 
-/* ---- which link --------------------------------------------------------------------------------------------------- */
+/* ---- which link -------------------------------------------------------------------------------------------------- */
 
 static ds_zk_link *find(const ds_zookeeper *zookeeper, bool only_free, int64_t ttl_ms) {
     ds_zk_link *best = NULL;
@@ -336,7 +336,7 @@ ds_zk_link *ds_zk_lease_link(ds_zookeeper *zookeeper, ds_lease *lease) {
     return link;
 }
 
-/* ---- our nodes ---------------------------------------------------------------------------------------------------- */
+/* ---- our nodes --------------------------------------------------------------------------------------------------- */
 
 ds_zk_node *ds_zk_node_of(const ds_zk_link *link, const char *nonce) {
     return ds_map_get(&link->nodes, nonce);

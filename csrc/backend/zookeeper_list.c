@@ -85,7 +85,7 @@ static bool add(ds_zk_call *call, const char *above, const char *name, bool memb
     return true;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static int by_queue_and_number(const void *a, const void *b) {
     const item *x = *(item *const *)a;
@@ -130,7 +130,7 @@ static void finish(ds_zk_call *call) {
     ds_free(peers);
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 static void ask_more(ds_zk_call *call);
 

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* ---- who stands where --------------------------------------------------------------------------------------------- */
+/* ---- who stands where -------------------------------------------------------------------------------------------- */
 
 void ds_zk_stand(ds_zk_dialect dialect, const ds_zk_answer *children, const char *own, ds_zk_standing *out) {
     int32_t number, own_number = 0, first_number = 0, ahead_number = 0;
@@ -55,7 +55,7 @@ static ds_zk_node *own_node(const ds_zk_call *call) {
     return node != NULL && node->full != NULL ? node : NULL;
 }
 
-/* ---- ends --------------------------------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 static void remove_own(ds_zk_call *call, ds_zk_then then) {
     ds_zk_request request = {.kind = DS_ZK_DELETE, .path = own_node(call)->full, .version = DS_ZK_ANY_VERSION};
@@ -161,7 +161,7 @@ static void tell_place(ds_zk_call *call, const ds_zk_answer *children, bool fres
     }
 }
 
-/* ---- enter -------------------------------------------------------------------------------------------------------- */
+/* ---- enter ------------------------------------------------------------------------------------------------------- */
 
 static void create(ds_zk_call *call);
 
@@ -306,7 +306,7 @@ void ds_zk_enter(ds_backend *backend, ds_call *owner, const ds_entry *entry, boo
     }
 }
 
-/* ---- check -------------------------------------------------------------------------------------------------------- */
+/* ---- check ------------------------------------------------------------------------------------------------------- */
 
 static void on_checked(ds_zk_call *call, const ds_zk_answer *answer) {
     if (ds_zk_over(call)) {
@@ -330,7 +330,7 @@ void ds_zk_check(ds_backend *backend, ds_call *owner, const ds_entry *entry) {
     }
 }
 
-/* ---- leave -------------------------------------------------------------------------------------------------------- */
+/* ---- leave ------------------------------------------------------------------------------------------------------- */
 
 static void begin_leave(ds_zk_call *call);
 

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- open: connect, then make the node ---------------------------------------------------------------------------- */
+/* ---- open: connect, then make the node --------------------------------------------------------------------------- */
 
 static void create_stamp(ds_zk_call *call);
 
@@ -86,7 +86,7 @@ void ds_zk_open(ds_backend *backend, ds_call *owner, ds_lease *lease) {
     }
 }
 
-/* ---- renew -------------------------------------------------------------------------------------------------------- */
+/* ---- renew ------------------------------------------------------------------------------------------------------- */
 
 static void write_stamp(ds_zk_call *call);
 
@@ -154,7 +154,7 @@ void ds_zk_renew(ds_backend *backend, ds_call *owner, const ds_lease *lease) {
     }
 }
 
-/* ---- close: what there is, then the session ------------------------------------------------------------------------ */
+/* ---- close: what there is, then the session ---------------------------------------------------------------------- */
 
 static void closed(ds_zk_call *call) {
     ds_zk_link *link = call->link;

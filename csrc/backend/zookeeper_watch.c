@@ -12,7 +12,7 @@
 #define OWN_DELAY_NS (50 * DS_MS)  /* what is held for a shorter time need not pay for it */
 #define WAITING_NS (1 * DS_SECOND) /* ... and what waits for a shorter one */
 
-/* ---- telling ------------------------------------------------------------------------------------------------------ */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 void ds_zk_watch_say(ds_zk_watch *watch, ds_watch_kind kind, const char *value, size_t size) {
     ds_watch_event event = {.kind = kind, .key = watch->key, .value = value, .value_size = size};
@@ -84,7 +84,7 @@ void ds_zk_watch_end(ds_zk_watch *watch, ds_class outcome, const char *why) {
     ds_post(watch->zookeeper->base.world, &watch->tell);
 }
 
-/* ---- arming ------------------------------------------------------------------------------------------------------- */
+/* ---- arming ------------------------------------------------------------------------------------------------------ */
 
 void ds_zk_arming_free(ds_zk_arming *arming) {
     ds_list_remove(&arming->node);
@@ -160,7 +160,7 @@ bool ds_zk_armed(ds_zk_arming *arming, const ds_zk_answer *answer) {
     return true;
 }
 
-/* ---- single nodes ------------------------------------------------------------------------------------------------- */
+/* ---- single nodes ------------------------------------------------------------------------------------------------ */
 
 static bool is_broken(const ds_zk_answer *answer) {
     return answer->size > 0 && memmem(answer->data, answer->size, DS_BROKEN_MARK, strlen(DS_BROKEN_MARK)) != NULL;
@@ -234,7 +234,7 @@ static void heard_single(ds_zk_watch *watch) {
     }
 }
 
-/* ---- what the link hears ------------------------------------------------------------------------------------------ */
+/* ---- what the link hears ----------------------------------------------------------------------------------------- */
 
 /* Whoever is told may take off any watch: each is found anew. */
 static ds_zk_watch *next_due(ds_zk_link *link) {
@@ -318,7 +318,7 @@ void ds_zk_watches_end(ds_zk_link *link, ds_class outcome, const char *why) {
     }
 }
 
-/* ---- on and off --------------------------------------------------------------------------------------------------- */
+/* ---- on and off -------------------------------------------------------------------------------------------------- */
 
 static ds_zk_watch_kind kind_of(const ds_watch_spec *spec) {
     ds_buf session = DS_BUF_EMPTY;

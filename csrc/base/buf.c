@@ -113,7 +113,7 @@ void ds_buf_consume(ds_buf *buf, size_t count) {
     buf->data[buf->size] = '\0';
 }
 
-/* ---- base64 --------------------------------------------------------------------------------------------------------- */
+/* ---- base64 ------------------------------------------------------------------------------------------------------ */
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -26,7 +26,7 @@ static inline void prepare_cjson(void) {
 }
 #endif
 
-/* ---- duplicate keys ------------------------------------------------------------------------------------------------- */
+/* ---- duplicate keys ---------------------------------------------------------------------------------------------- */
 
 typedef enum verdict { FINE, DUPLICATE, NO_MEMORY } verdict;
 
@@ -79,7 +79,7 @@ static verdict all_keys(const cJSON *json) {
     return result;
 }
 
-/* ---- parsing -------------------------------------------------------------------------------------------------------- */
+/* ---- parsing ----------------------------------------------------------------------------------------------------- */
 
 static ds_json *fail(ds_json *json, bool *no_memory, bool memory, const char **why, const char *reason) {
     cJSON_Delete(json);
@@ -123,7 +123,7 @@ void ds_json_free(ds_json *json) {
     cJSON_Delete(json);
 }
 
-/* ---- getters -------------------------------------------------------------------------------------------------------- */
+/* ---- getters ----------------------------------------------------------------------------------------------------- */
 
 const ds_json *ds_json_member(const ds_json *object, const char *name) {
     return cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, name) : NULL;
@@ -180,7 +180,7 @@ const char *ds_json_name(const ds_json *member) {
     return member != NULL ? member->string : NULL;
 }
 
-/* ---- integers ------------------------------------------------------------------------------------------------------- */
+/* ---- integers ---------------------------------------------------------------------------------------------------- */
 
 bool ds_parse_uint64(const char *text, size_t length, uint64_t *out) {
     if (length == 0 || (length > 1 && text[0] == '0')) {

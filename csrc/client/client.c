@@ -15,7 +15,7 @@
 #define UNAVAILABLE_NS (5 * DS_SECOND)
 #define CENTURY_MS (INT64_C(36525) * 86400 * 1000)
 
-/* ---- small things ------------------------------------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------------------------------ */
 
 uint64_t ds_next_number(void) {
     static _Atomic uint64_t last;
@@ -66,7 +66,7 @@ void dsync_free(void *memory) {
     ds_free(memory);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static void destroy(dsync_client *client) {
     if (client->engine != NULL) {
@@ -244,7 +244,7 @@ dsync_client *dsync_open(const char *url, const dsync_options *options, dsync_er
     return client;
 }
 
-/* ---- closing ------------------------------------------------------------------------------------------------------------- */
+/* ---- closing ----------------------------------------------------------------------------------------------------- */
 
 static void thread_is_over(void *argument) {
     dsync_client *client = argument;
@@ -371,7 +371,7 @@ void dsync_client_unref(dsync_client *client) {
     }
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 const char *dsync_client_id(const dsync_client *client) {
     return client->settings.o.id;

@@ -153,7 +153,7 @@ struct dsync_watcher {
     _Atomic int refs;
 };
 
-/* ---- client.c ---- */
+/* ---- client.c ---------------------------------------------------------------------------------------------------- */
 bool ds_forked(const dsync_client *client, dsync_error *error); /* true: this is not the process it was made in */
 /* Locks the client for an operation and starts its thread. False: closed, forked, or no thread could be started. */
 bool ds_client_enter(dsync_client *client, dsync_error *error);
@@ -163,44 +163,44 @@ uint64_t ds_next_number(void);
 int64_t ds_span(int64_t span_ms);
 int64_t ds_deadline_in(int64_t timeout_ms); /* from now; DS_NEVER as above */
 
-/* ---- exit.c ---- */
+/* ---- exit.c ------------------------------------------------------------------------------------------------------ */
 void ds_exit_join(dsync_client *client);  /* it closes: exit() waits for its thread from now on */
 void ds_exit_leave(dsync_client *client); /* its thread is over */
 void ds_exit_await(dsync_client *client); /* returns when that is so, after a second at the latest */
 
-/* ---- events.c ---- */
+/* ---- events.c ---------------------------------------------------------------------------------------------------- */
 void ds_event_push(dsync_client *client, ds_event_node *event);
 void ds_event_withdraw(dsync_client *client, ds_event_node *event);
 void ds_notice(void *client, const char *name, const char *message);
 void ds_events_free(dsync_client *client);
 void ds_events_hide(dsync_client *client); /* closes the descriptors */
 
-/* ---- ops.c ---- */
+/* ---- ops.c ------------------------------------------------------------------------------------------------------- */
 /* A pending op with the host's and the core's reference. NULL: error filled. The client is entered. */
 dsync_op *ds_op_new(dsync_client *client, ds_op_kind kind, dsync_lock *lock, dsync_error *error);
 void ds_op_finish(dsync_op *op, dsync_code code, const char *message); /* drops the core's reference */
 /* Waits for it, moves its result to error and frees it. NULL: returns error->code. */
 dsync_code ds_op_await(dsync_op *op, dsync_error *error);
 
-/* ---- results.c ---- */
+/* ---- results.c --------------------------------------------------------------------------------------------------- */
 /* The name (and for elections the namespace) in a path made by ds_lock_path, as new strings; the path itself where it is
  * none of ours. False: out of memory. */
 bool ds_path_names(const dsync_client *client, const char *path, bool leader, char **name, char **name_space);
 bool ds_op_add_page(dsync_op *op, const ds_reply *reply);
 void ds_op_free_results(dsync_op *op);
 
-/* ---- alarm.c ---- */
+/* ---- alarm.c ----------------------------------------------------------------------------------------------------- */
 void ds_alarms_ring(dsync_lock *lock); /* the acquisition was lost */
 void ds_alarms_end(dsync_lock *lock);  /* it ended in order */
 
-/* ---- locks.c ---- */
+/* ---- locks.c ----------------------------------------------------------------------------------------------------- */
 void ds_lock_unref(dsync_lock *lock);
 /* The path of a lock or election by the client's options and these, under the mutex: it may warn. False: error filled. */
 bool ds_lock_path(dsync_client *client, const char *name, const dsync_lock_options *options, bool leader, ds_buf *out,
                   dsync_error *error);
 bool ds_lock_check_value(const dsync_client *client, const char *value, size_t size, bool is_json, dsync_error *error);
 
-/* ---- holds.c ---- */
+/* ---- holds.c ----------------------------------------------------------------------------------------------------- */
 /* Tells everybody who waits for the end of what `lock` holds: DSYNC_OK released, DSYNC_LOST with the reason. */
 void ds_lock_end_waits(dsync_lock *lock, dsync_code code, const char *message);
 

@@ -29,7 +29,7 @@ void ds_lock_end_waits(dsync_lock *lock, dsync_code code, const char *message) {
     }
 }
 
-/* ---- acquiring ------------------------------------------------------------------------------------------------------------ */
+/* ---- acquiring --------------------------------------------------------------------------------------------------- */
 
 static void forget_given(dsync_lock *lock) {
     ds_free(lock->given);
@@ -149,7 +149,7 @@ dsync_code dsync_acquire(dsync_lock *lock, const dsync_acquire_options *options,
     return ds_op_await(dsync_acquire_start(lock, options, error), error);
 }
 
-/* ---- releasing -------------------------------------------------------------------------------------------------------------- */
+/* ---- releasing --------------------------------------------------------------------------------------------------- */
 
 static void released(ds_release *release, dsync_code code, int64_t free_by_ms) {
     dsync_op *op = DS_CONTAINER_OF(release, dsync_op, release);
@@ -218,7 +218,7 @@ dsync_code dsync_release(dsync_lock *lock, dsync_error *error) {
     return ds_op_await(dsync_release_start(lock, error), error);
 }
 
-/* ---- waiting for the end ------------------------------------------------------------------------------------------------------ */
+/* ---- waiting for the end ----------------------------------------------------------------------------------------- */
 
 static void revoked_overdue(ds_timer *timer) {
     dsync_op *op = DS_CONTAINER_OF(timer, dsync_op, timer);

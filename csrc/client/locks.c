@@ -13,7 +13,7 @@ void dsync_lock_options_init(dsync_lock_options *options) {
     options->own_session = -1;
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 bool ds_lock_path(dsync_client *client, const char *name, const dsync_lock_options *options, bool leader, ds_buf *out,
                   dsync_error *error) {
@@ -210,7 +210,7 @@ void dsync_lock_free(dsync_lock *lock) {
     ds_lock_unref(lock);
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 uint64_t dsync_lock_number(const dsync_lock *lock) {
     return lock->number;

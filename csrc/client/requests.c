@@ -10,7 +10,7 @@ static dsync_op *op_of(ds_request *request) {
     return DS_CONTAINER_OF(request, dsync_op, request);
 }
 
-/* ---- how they end ------------------------------------------------------------------------------------------------------- */
+/* ---- how they end ------------------------------------------------------------------------------------------------ */
 
 static bool page(ds_request *request, const ds_reply *reply) {
     return ds_op_add_page(op_of(request), reply);
@@ -39,7 +39,7 @@ static void done(ds_request *request, dsync_code code, const char *message, cons
     ds_op_finish(op, code, message);
 }
 
-/* ---- how they begin ------------------------------------------------------------------------------------------------------ */
+/* ---- how they begin ---------------------------------------------------------------------------------------------- */
 
 /* Takes `key` and `input` over. The client is entered. NULL: error filled. */
 static dsync_op *start(dsync_client *client, dsync_lock *lock, ds_request_kind kind, ds_buf *key, ds_buf *input,
@@ -94,7 +94,7 @@ static bool check_key(const char *key, dsync_error *error) {
     return ds_name_check(key, strlen(key), "key", error);
 }
 
-/* ---- the store at large ----------------------------------------------------------------------------------------------------- */
+/* ---- the store at large ------------------------------------------------------------------------------------------ */
 
 dsync_op *dsync_ping_start(dsync_client *client, int64_t timeout_ms, dsync_error *error) {
     if (!ds_client_enter(client, error)) {
@@ -183,7 +183,7 @@ dsync_op *dsync_break_start(dsync_client *client, const char *name, const dsync_
     return run(client, op);
 }
 
-/* ---- of one lock --------------------------------------------------------------------------------------------------------------- */
+/* ---- of one lock ------------------------------------------------------------------------------------------------- */
 
 dsync_op *dsync_queue_start(dsync_lock *lock, size_t limit, dsync_error *error) {
     dsync_client *client = lock->client;

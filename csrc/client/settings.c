@@ -50,7 +50,7 @@ void ds_settings_free(ds_settings *settings) {
     settings->url = NULL;
 }
 
-/* ---- copying ----------------------------------------------------------------------------------------------------------- */
+/* ---- copying ----------------------------------------------------------------------------------------------------- */
 
 static bool keep_text(ds_settings *settings, const char **text, const char *standard) {
     if (*text == NULL) {
@@ -114,7 +114,7 @@ static bool keep_all(ds_settings *settings) {
            keep_text(settings, &o->auth_token, NULL) && keep_text(settings, &o->auth_token_file, NULL);
 }
 
-/* ---- checking ------------------------------------------------------------------------------------------------------------ */
+/* ---- checking ---------------------------------------------------------------------------------------------------- */
 
 #define REFUSE(...) (ds_error_set(error, DSYNC_CONFIG, __VA_ARGS__), false)
 
@@ -264,7 +264,7 @@ bool ds_settings_fit(const ds_settings *settings, const ds_backend_ops *backend,
     return ds_ttl_check(settings->o.ttl_ms, settings->o.request_timeout_ms, backend, error);
 }
 
-/* ---- showing ------------------------------------------------------------------------------------------------------------- */
+/* ---- showing ----------------------------------------------------------------------------------------------------- */
 
 static void add_name(ds_buf *out, const char *name) {
     if (out->size > 0 && out->data[out->size - 1] != '{') {

@@ -12,7 +12,7 @@
 
 static pid_t target; /* of the present child, as for kill() */
 
-/* ---- arguments ---------------------------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 /* A NULL-terminated vector of the strings in the table at `index`, which keeps them alive; on top of the stack. */
 static char **push_vector(lua_State *L, int index, size_t *count) {
@@ -80,7 +80,7 @@ static bool flag(lua_State *L, int index, const char *name) {
     return value;
 }
 
-/* ---- starting ------------------------------------------------------------------------------------------------------ */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 typedef struct plan {
     char **arguments, **environment;
@@ -196,7 +196,7 @@ int process_prepare(lua_State *L) {
     return 0;
 }
 
-/* ---- while it runs ------------------------------------------------------------------------------------------------- */
+/* ---- while it runs ----------------------------------------------------------------------------------------------- */
 
 /* limit(seconds): the child is killed that long from now, even if this process is stopped; nil: not at all. */
 int process_limit(lua_State *L) {

@@ -20,7 +20,7 @@ int process_fail(lua_State *L, const char *what, int number) {
     return 3;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------------ */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 int64_t process_now_ns(void) {
     struct timespec now = {0, 0};
@@ -42,7 +42,7 @@ static int process_clock(lua_State *L) {
     return 3;
 }
 
-/* ---- signals to others ----------------------------------------------------------------------------------------------- */
+/* ---- signals to others ------------------------------------------------------------------------------------------- */
 
 /* kill(pid or -group, name) -> whether there was anybody. */
 static int process_kill(lua_State *L) {
@@ -62,7 +62,7 @@ static int process_pid(lua_State *L) {
     return 1;
 }
 
-/* ---- terminal -------------------------------------------------------------------------------------------------------- */
+/* ---- terminal ---------------------------------------------------------------------------------------------------- */
 
 static int process_isatty(lua_State *L) {
     lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
@@ -96,7 +96,7 @@ static int process_give_terminal(lua_State *L) {
     return 0;
 }
 
-/* ---- streams --------------------------------------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 /* discard(fd) -> whether there may be more: reads what is there and forgets it. */
 static int process_discard(lua_State *L) {
@@ -112,7 +112,7 @@ static int process_is_pipe(lua_State *L) {
     return 1;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 /* exit(code): at once; what is closing in the background is left to the server. */
 static int process_exit(lua_State *L) {

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* ---- signals.c ---- */
+/* ---- signals.c --------------------------------------------------------------------------------------------------- */
 
 /* The number of the signal with this name ("TERM"), 0 when there is none; and the reverse, NULL when it has none here. */
 int process_signal_number(const char *name);
@@ -24,7 +24,7 @@ void process_signals_restore(void);
 int process_take(lua_State *L);        /* process.take */
 int process_next_signal(lua_State *L); /* process.next_signal */
 
-/* ---- warden.c ---- */
+/* ---- warden.c ---------------------------------------------------------------------------------------------------- */
 
 /* Starts the warden: a small process that kills `target` (see process_warden_tell) when this process dies, or when the
  * time that it was told has passed. Harmless when there is one. Returns false, with errno set, when none could be
@@ -36,7 +36,7 @@ void process_warden_tell(pid_t target, int64_t until_ns);
 /* Ends the warden without any killing. Harmless when there is none. */
 void process_warden_dismiss(void);
 
-/* ---- child.c ---- */
+/* ---- child.c ----------------------------------------------------------------------------------------------------- */
 
 int process_spawn(lua_State *L);   /* process.spawn */
 int process_prepare(lua_State *L); /* process.prepare */
@@ -44,11 +44,11 @@ int process_limit(lua_State *L);   /* process.limit */
 int process_reap(lua_State *L);    /* process.reap */
 int process_dismiss(lua_State *L); /* process.dismiss */
 
-/* ---- probe.c ---- */
+/* ---- probe.c ----------------------------------------------------------------------------------------------------- */
 
 int process_exchange(lua_State *L); /* process.exchange */
 
-/* ---- module.c ---- */
+/* ---- module.c ---------------------------------------------------------------------------------------------------- */
 
 /* (nil, "what: the error's text", "missing" or "refused") on the stack; returns 3. */
 int process_fail(lua_State *L, const char *what, int number);

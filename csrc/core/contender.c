@@ -58,7 +58,7 @@ void ds_waiter_show(ds_waiter *waiter, ds_claim_state to, const char *why) {
     }
 }
 
-/* ---- waiters ---------------------------------------------------------------------------------------------------------- */
+/* ---- waiters ----------------------------------------------------------------------------------------------------- */
 
 void ds_waiter_settle(ds_waiter *waiter, dsync_code code, const char *message) {
     ds_contender *c = waiter->contender;
@@ -158,7 +158,7 @@ void ds_waiter_cancel(ds_waiter *waiter, dsync_code code, const char *message) {
     ds_waiter_settle(waiter, code, message);
 }
 
-/* ---- beginning and ending --------------------------------------------------------------------------------------------------- */
+/* ---- beginning and ending ---------------------------------------------------------------------------------------- */
 
 void ds_contender_fail_all(ds_contender *c, dsync_code code, const char *message) {
     char copy[400];

@@ -16,7 +16,7 @@
 #define DELAY_POLL_MIN_MS INT64_C(100)
 #define DELAY_POLL_MAX_MS INT64_C(1000)
 
-/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static void start_call(ds_contender *c, void (*done)(ds_call *, const ds_reply *)) {
     ds_backend *backend = ds_entry_backend(c);
@@ -64,7 +64,7 @@ void ds_entry_retry(ds_timer *timer) {
     }
 }
 
-/* ---- identity ------------------------------------------------------------------------------------------------------------ */
+/* ---- identity ---------------------------------------------------------------------------------------------------- */
 
 bool ds_entry_make_value(ds_contender *c, const ds_waiter *waiter, int64_t acquired_ms) {
     ds_buf buf = DS_BUF_EMPTY;
@@ -103,7 +103,7 @@ bool ds_entry_renew_identity(ds_contender *c) {
     return true;
 }
 
-/* ---- answers about our place ------------------------------------------------------------------------------------------------ */
+/* ---- answers about our place ------------------------------------------------------------------------------------- */
 
 static void held(ds_contender *c, int64_t token) {
     ds_session *session = c->user.session;
@@ -321,7 +321,7 @@ void ds_entry_check(ds_contender *c) {
     ds_entry_backend(c)->ops->check(ds_entry_backend(c), &c->call, &c->entry);
 }
 
-/* ---- getting in ---------------------------------------------------------------------------------------------------------------- */
+/* ---- getting in -------------------------------------------------------------------------------------------------- */
 
 static void entered(ds_call *call, const ds_reply *reply) {
     ds_contender *c = DS_CONTAINER_OF(call, ds_contender, call);

@@ -10,7 +10,7 @@ static void part(ds_contender *c, ds_session *session) {
     }
 }
 
-/* ---- releasing ---------------------------------------------------------------------------------------------------------- */
+/* ---- releasing --------------------------------------------------------------------------------------------------- */
 
 void ds_release_finish(ds_release *release, dsync_code code) {
     if (release == NULL) {
@@ -171,7 +171,7 @@ int64_t ds_waiter_held_wall_ms(const ds_waiter *waiter) {
     return waiter->contender != NULL ? waiter->contender->held_wall_ms : 0;
 }
 
-/* ---- getting out ----------------------------------------------------------------------------------------------------------------- */
+/* ---- getting out ------------------------------------------------------------------------------------------------- */
 
 void ds_entry_stop(ds_contender *c) {
     halt(c);

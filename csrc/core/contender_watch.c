@@ -8,7 +8,7 @@
 #define SMALL_CROWD INT64_C(8) /* entries in a queue */
 #define LINGER_NS (5 * DS_SECOND)
 
-/* ---- watching ----------------------------------------------------------------------------------------------------------- */
+/* ---- watching ---------------------------------------------------------------------------------------------------- */
 
 void ds_entry_unwatch(ds_contender *c, ds_watch *watch, bool *on) {
     if (*on) {
@@ -122,7 +122,7 @@ void ds_waiter_gone(ds_waiter *waiter) {
     ds_entry_gone(c, "the server no longer has the entry", EXPLANATION_NS);
 }
 
-/* ---- acquired_at ---------------------------------------------------------------------------------------------------------- */
+/* ---- acquired_at ------------------------------------------------------------------------------------------------- */
 
 static void mark_done(ds_call *call, const ds_reply *reply) {
     ds_contender *c = DS_CONTAINER_OF(call, ds_contender, mark_call);
@@ -160,7 +160,7 @@ static void mark_once(ds_contender *c) {
     }
 }
 
-/* ---- the own entry ---------------------------------------------------------------------------------------------------------- */
+/* ---- the own entry ----------------------------------------------------------------------------------------------- */
 
 static void on_own(ds_watch *watch, const ds_watch_event *event) {
     ds_contender *c = DS_CONTAINER_OF(watch, ds_contender, own);

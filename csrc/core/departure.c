@@ -37,7 +37,7 @@ void ds_departures_end(ds_session *session, dsync_code code) {
     end_all(&session->dirty, code);
 }
 
-/* ---- one by one ------------------------------------------------------------------------------------------------------ */
+/* ---- one by one -------------------------------------------------------------------------------------------------- */
 
 static void left(ds_call *call, const ds_reply *reply) {
     ds_departure *departure = DS_CONTAINER_OF(call, ds_departure, call);
@@ -70,7 +70,7 @@ static void leave_again(ds_timer *timer) {
     try_leave(DS_CONTAINER_OF(timer, ds_departure, timer));
 }
 
-/* ---- withdrawal ------------------------------------------------------------------------------------------------------- */
+/* ---- withdrawal -------------------------------------------------------------------------------------------------- */
 
 static void send_withdrawal(ds_session *session);
 
@@ -130,7 +130,7 @@ void ds_session_withdraw(ds_session *session) {
     send_withdrawal(session);
 }
 
-/* ---- beginning one ----------------------------------------------------------------------------------------------------- */
+/* ---- beginning one ----------------------------------------------------------------------------------------------- */
 
 ds_departure *ds_depart(ds_session *session, const ds_entry *entry, bool dirty, ds_departed_fn departed,
                         void *context) {

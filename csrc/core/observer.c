@@ -25,7 +25,7 @@ static bool same_text(const char *a, size_t a_size, const char *b, size_t b_size
     return a_size == b_size && memcmp(a, b, a_size) == 0;
 }
 
-/* ---- telling -------------------------------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 static void tell(ds_observer *observer, ds_change_kind kind, const ds_election *election, const ds_member *member) {
     if (observer->engine != NULL) {
@@ -124,7 +124,7 @@ static void conclude(ds_observer *observer) {
     observer->missed = false;
 }
 
-/* ---- listing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- listing ----------------------------------------------------------------------------------------------------- */
 
 static void later(ds_observer *observer) {
     if (observer->engine == NULL) {
@@ -229,7 +229,7 @@ static void list_all(ds_observer *observer) {
     send_list(observer);
 }
 
-/* ---- watching ---------------------------------------------------------------------------------------------------------------- */
+/* ---- watching ---------------------------------------------------------------------------------------------------- */
 
 /* The path of an entry is its key without the last segment; but all below the path of one election is in its queue, as in
  * its listing. NULL: out of memory. */

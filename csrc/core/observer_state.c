@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* ---- elections ---------------------------------------------------------------------------------------------------------- */
+/* ---- elections --------------------------------------------------------------------------------------------------- */
 
 static ds_election *make(ds_observer *observer, const char *path) {
     ds_election *election = ds_calloc(1, sizeof *election);
@@ -49,7 +49,7 @@ void ds_observer_forget(ds_observer *observer) {
     observer->after = NULL;
 }
 
-/* ---- their members -------------------------------------------------------------------------------------------------------- */
+/* ---- their members ----------------------------------------------------------------------------------------------- */
 
 ds_member *ds_election_find(const ds_election *election, const char *key) {
     return ds_map_get(&election->by_key, key);

@@ -78,7 +78,7 @@ static void try_later(ds_request *request) {
                  ds_now(world) + ds_backoff(request->attempt, RETRY_CAP_NS, ds_random64(world)));
 }
 
-/* ---- writes -------------------------------------------------------------------------------------------------------------- */
+/* ---- writes ------------------------------------------------------------------------------------------------------ */
 
 static void fenced_after(void *context, dsync_code code) {
     ds_request *request = context;
@@ -117,7 +117,7 @@ static void wrote(ds_request *request, const ds_reply *reply) {
     }
 }
 
-/* ---- every answer ----------------------------------------------------------------------------------------------------------- */
+/* ---- every answer ------------------------------------------------------------------------------------------------ */
 
 static bool next_page(ds_request *request, const ds_reply *reply) {
     bool lists = request->kind == DS_REQUEST_LIST || request->kind == DS_REQUEST_TREE;

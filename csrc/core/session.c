@@ -42,7 +42,7 @@ void ds_session_move(ds_session *session, ds_session_state to, const char *why) 
     session->state = to;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 void ds_session_stop(ds_session *session) {
     ds_world *world = session->engine->world;
@@ -161,7 +161,7 @@ bool ds_session_reply_ends(ds_session *session, const ds_reply *reply) {
     return false;
 }
 
-/* ---- making one ---------------------------------------------------------------------------------------------------------- */
+/* ---- making one -------------------------------------------------------------------------------------------------- */
 
 static ds_session *make(ds_engine *engine, const ds_session_params *params, dsync_error *error) {
     const ds_backend_ops *ops = engine->backend->ops;

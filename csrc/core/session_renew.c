@@ -5,7 +5,7 @@
 
 #include "session_parts.h"
 
-/* ---- the deadline --------------------------------------------------------------------------------------------------- */
+/* ---- the deadline ------------------------------------------------------------------------------------------------ */
 
 bool ds_session_past_deadline(const ds_session *session) {
     ds_world *world = session->engine->world;
@@ -74,7 +74,7 @@ static void confirmed(ds_session *session, int64_t granted_ms) {
     session->last_error[0] = '\0';
 }
 
-/* ---- tries ----------------------------------------------------------------------------------------------------------- */
+/* ---- tries ------------------------------------------------------------------------------------------------------- */
 
 static void note_error(ds_session *session, const ds_reply *reply) {
     snprintf(session->last_error, sizeof session->last_error, "%s",

@@ -5,7 +5,7 @@
 
 #define WATCH_RETRY_NS (500 * DS_MS)
 
-/* ---- hints ----------------------------------------------------------------------------------------------------------- */
+/* ---- hints ------------------------------------------------------------------------------------------------------- */
 
 void ds_session_unhint(ds_session_user *user) {
     ds_list_remove(&user->hint_node);
@@ -40,7 +40,7 @@ void ds_session_hint(ds_session_user *user) {
     }
 }
 
-/* ---- the watch on the session key -------------------------------------------------------------------------------------- */
+/* ---- the watch on the session key -------------------------------------------------------------------------------- */
 
 static void on_watch(ds_watch *watch, const ds_watch_event *event) {
     ds_session *session = DS_CONTAINER_OF(watch, ds_session, watch);

@@ -83,7 +83,7 @@ bool ds_value_make(ds_buf *out, const char *id, const char *value, size_t value_
     return (good && !out->failed) || undo(out, start);
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* Moves the storage of `buf`, which is never NULL afterwards unless there was no memory. */
 static bool take(ds_value *out, ds_buf *buf, bool is_json) {

@@ -27,7 +27,7 @@ typedef struct bind_client {
     char collected_name[BIND_NAME_MAX + 1]; /* the last of them */
 } bind_client;
 
-/* ---- module.c ---- */
+/* ---- module.c ---------------------------------------------------------------------------------------------------- */
 
 /* (nil, message, code) on the stack; returns 3. */
 int bind_fail(lua_State *L, const dsync_error *error);
@@ -43,7 +43,7 @@ void bind_watcher_class(lua_State *L);
 void bind_poller_class(lua_State *L);
 void bind_link_class(lua_State *L);
 
-/* ---- options.c ---- */
+/* ---- options.c --------------------------------------------------------------------------------------------------- */
 
 /* Seconds to milliseconds, rounded up so that a short time never becomes none. Negative, not a number or too long: -1. */
 int64_t bind_to_ms(lua_Number seconds);
@@ -60,7 +60,7 @@ void bind_read_acquire_options(lua_State *L, int index, dsync_acquire_options *o
 /* A token: an exact number or a string of digits. Raises otherwise. */
 int64_t bind_check_token(lua_State *L, int index);
 
-/* ---- client.c, lock.c, op.c, watcher.c, poller.c, link.c ---- */
+/* ---- client.c, lock.c, op.c, watcher.c, poller.c, link.c --------------------------------------------------------- */
 
 int bind_open(lua_State *L); /* core.open */
 bind_client *bind_check_client(lua_State *L, int index);

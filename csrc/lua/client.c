@@ -72,7 +72,7 @@ static int client_close_later(lua_State *L) {
     return 0;
 }
 
-/* ---- facts ----------------------------------------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------------------------------------- */
 
 static int client_id(lua_State *L) {
     lua_pushstring(L, dsync_client_id(check_handle(L)));
@@ -134,7 +134,7 @@ static int client_stats(lua_State *L) {
     return 1;
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 /* client:next_event() -> nothing, or
  *   "done", number | "watch", number | "revoked", number, reason, acquisition | "notice", name, message */
@@ -203,7 +203,7 @@ static int client_collected(lua_State *L) {
     return 2;
 }
 
-/* ---- objects and operations ------------------------------------------------------------------------------------------ */
+/* ---- objects and operations -------------------------------------------------------------------------------------- */
 
 static int client_lock(lua_State *L) {
     return bind_new_lock(L, 1, 0);

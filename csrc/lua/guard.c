@@ -32,7 +32,7 @@ void bind_guard_raise(lua_State *L, bind_slot *one) {
     lua_error(L);
 }
 
-/* ---- guards ------------------------------------------------------------------------------------------------------------ */
+/* ---- guards ------------------------------------------------------------------------------------------------------ */
 
 /* Whether the lock was lost meanwhile. `collected`: nobody can run in its coroutine any more. */
 static bool finish(guard *g, lua_State *L, bool collected) {
@@ -115,7 +115,7 @@ static int guard_call(lua_State *L) {
 }
 #endif
 
-/* ---- making ------------------------------------------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static void push_guards(lua_State *L) {
     lua_getfield(L, LUA_REGISTRYINDEX, GUARDS);

@@ -19,7 +19,7 @@ static _Atomic uint64_t last_number;
 
 static void on_hook(lua_State *L, lua_Debug *ar);
 
-/* ---- slots ------------------------------------------------------------------------------------------------------------ */
+/* ---- slots ------------------------------------------------------------------------------------------------------- */
 
 bind_slot *bind_slot_take(void) {
     bind_slot *one;
@@ -81,7 +81,7 @@ static bind_slot *other_armed(const bind_slot *self, const void *hooks) {
     return NULL;
 }
 
-/* ---- hooks ------------------------------------------------------------------------------------------------------------- */
+/* ---- hooks ------------------------------------------------------------------------------------------------------- */
 
 /* Calls too: where LuaJIT runs compiled code, a call that is not compiled is all it notices. */
 static void watch(const bind_slot *one, lua_State *L, int count) {
@@ -175,7 +175,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     }
 }
 
-/* ---- coming and going -------------------------------------------------------------------------------------------------- */
+/* ---- coming and going -------------------------------------------------------------------------------------------- */
 
 static void show(bind_slot *one, lua_State *L) {
     atomic_store(&one->L, L);

@@ -64,7 +64,7 @@ static int lock_free(lua_State *L) {
     return 0;
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------------ */
+/* ---- questions --------------------------------------------------------------------------------------------------- */
 
 static int lock_number(lua_State *L) {
     bind_push_number(L, dsync_lock_number(check_lock(L)));
@@ -142,7 +142,7 @@ static int lock_lost_reason(lua_State *L) {
     return 1;
 }
 
-/* ---- operations ------------------------------------------------------------------------------------------------------ */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 static int lock_acquire(lua_State *L) {
     dsync_lock *lock = check_lock(L);

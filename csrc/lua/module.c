@@ -16,7 +16,7 @@
 
 DSYNC_API int luaopen_dsync_core(lua_State *L);
 
-/* ---- what the classes share ---------------------------------------------------------------------------------------- */
+/* ---- what the classes share -------------------------------------------------------------------------------------- */
 
 int bind_fail_with(lua_State *L, dsync_code code, const char *message) {
     lua_pushnil(L);
@@ -102,7 +102,7 @@ void bind_set_token(lua_State *L, int64_t token) {
     lua_setfield(L, -2, "token_string");
 }
 
-/* ---- functions of the module --------------------------------------------------------------------------------------- */
+/* ---- functions of the module ------------------------------------------------------------------------------------- */
 
 /* The kernel cannot tell (it has no memory): whoever asks shall look for itself, and so not wait for ever. */
 static void look_everywhere(struct pollfd *fds, size_t count, int limit_ms) {

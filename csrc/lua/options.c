@@ -59,7 +59,7 @@ int64_t bind_check_token(lua_State *L, int index) {
     return (int64_t)number;
 }
 
-/* ---- reading fields ------------------------------------------------------------------------------------------------- */
+/* ---- reading fields ---------------------------------------------------------------------------------------------- */
 
 /* The string stays alive as a value of the table. NULL when the field is absent. */
 static const char *field_bytes(lua_State *L, int table, const char *name, size_t *size) {

@@ -31,7 +31,7 @@ struct ds_zk {
     zk_frames frames;
 };
 
-/* ---- words of the library --------------------------------------------------------------------------------------- */
+/* ---- words of the library ---------------------------------------------------------------------------------------- */
 
 static ds_zk_code code_of(int rc) {
     switch (rc) {
@@ -91,7 +91,7 @@ static void answer(const void *data, ds_zk_answer *out, const struct Stat *stat)
     op->done(op, out);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static void on_void(int rc, const void *data) {
     ds_zk_answer out = {.code = code_of(rc)};
@@ -131,7 +131,7 @@ static void on_children(int rc, const struct String_vector *names, const struct 
     answer(data, &out, stat);
 }
 
-/* ---- a multi ------------------------------------------------------------------------------------------------------ */
+/* ---- a multi ----------------------------------------------------------------------------------------------------- */
 
 typedef struct multi {
     ds_zk_op *op;
@@ -235,7 +235,7 @@ static int submit_multi(ds_zk *zk, const ds_zk_request *request, ds_zk_op *op) {
     return rc;
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static void on_event(zhandle_t *handle, int type, int state, const char *path, void *context) {
     ds_zk *zk = (ds_zk *)(uintptr_t)zoo_get_context(handle);
@@ -269,7 +269,7 @@ static void say_nothing(const char *message) {
     (void)message;
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static ds_zk_code zk_submit(ds_zk *zk, const ds_zk_request *r, ds_zk_op *op) {
     zhandle_t *handle = zk->handle;
@@ -310,7 +310,7 @@ static ds_zk_code zk_submit(ds_zk *zk, const ds_zk_request *r, ds_zk_op *op) {
     return rc == ZINVALIDSTATE ? DS_ZK_NOT_TAKEN : rc == ZSYSTEMERROR ? DS_ZK_NO_MEMORY : code_of(rc);
 }
 
-/* ---- the connection ----------------------------------------------------------------------------------------------- */
+/* ---- the connection ---------------------------------------------------------------------------------------------- */
 
 static void zk_interest(ds_zk *zk, ds_zk_interest *out) {
     struct timeval wait = {0, 0};

@@ -23,7 +23,7 @@ static ds_h2_request *entry(ds_list *node) {
     return DS_LIST_ENTRY(node, ds_h2_request, node);
 }
 
-/* ---- ending ------------------------------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------------------------------------------------ */
 
 static void tell(ds_h2_request *self, const ds_http_result *result) {
     ds_http_sink *sink = self->sink;
@@ -105,7 +105,7 @@ static void drop_cancelled(ds_h2_client *client) {
     }
 }
 
-/* ---- connections -------------------------------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 static void fail_queue(ds_h2_host *host, const ds_h2_failure *failure) {
     ds_list all;
@@ -158,7 +158,7 @@ static void look_after_all(ds_h2_client *client) {
     }
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static void put_back(ds_h2_host *host, ds_h2_request *self) {
     ds_list_append(host->queue.next, &self->node); /* before the first */
@@ -243,7 +243,7 @@ static void take_fresh(ds_h2_client *client) {
     }
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 void ds_h2_run(ds_h2_client *client) {
     ds_list *node;
@@ -278,7 +278,7 @@ bool ds_h2_pending(const ds_h2_client *client) {
            !ds_list_empty(&client->uploads) || !ds_list_empty(&client->ended);
 }
 
-/* ---- what the core asks for --------------------------------------------------------------------------------------- */
+/* ---- what the core asks for -------------------------------------------------------------------------------------- */
 
 ds_http *ds_h2_start(ds_h2_client *client, const ds_http_request *request, ds_http_sink *sink) {
     ds_h2_host *host = ds_h2_host_get(client, request->endpoint);
@@ -331,7 +331,7 @@ bool ds_h2_send(ds_h2_client *client, ds_http *http, const void *bytes, size_t c
     return true;
 }
 
-/* ---- the client --------------------------------------------------------------------------------------------------- */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
 
 ds_h2_client *ds_h2_client_new(const ds_http_config *config, ds_world *world, dsync_error *error) {
     if (!ds_h2_load(error)) {

@@ -41,7 +41,7 @@ static void won(ds_h2_dial *dial, int fd) {
     dial->done(dial, fd, 0);
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 /* The next of "10.0.0.1,[fe80::1]". False: there is none. */
 static bool next_address(ds_h2_dial *dial, struct sockaddr_storage *address, socklen_t *size) {
@@ -86,7 +86,7 @@ static void set_options(const ds_h2_dial *dial, int fd) {
 #endif
 }
 
-/* ---- trying ------------------------------------------------------------------------------------------------------- */
+/* ---- trying ------------------------------------------------------------------------------------------------------ */
 
 static ds_fd *free_try(ds_h2_dial *dial) {
     for (size_t i = 0; i < DS_DIAL_AT_ONCE; i++) {

@@ -15,7 +15,7 @@
 #define STREAM_WINDOW (1 << 20)
 #define LINK_WINDOW (8 << 20)
 
-/* ---- headers ------------------------------------------------------------------------------------------------------ */
+/* ---- headers ----------------------------------------------------------------------------------------------------- */
 
 static void begin_answer(ds_h2_request *self, const uint8_t *value, size_t size) {
     self->status = 0;
@@ -64,7 +64,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------------------------- */
+/* ---- bodies ------------------------------------------------------------------------------------------------------ */
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes, size_t size,
                    void *user) {
@@ -114,7 +114,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *out
     return (ssize_t)size;
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------------------------------ */
 
 static int before_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     const ds_h2_link *link = user;
@@ -174,7 +174,7 @@ static int on_close(nghttp2_session *session, int32_t stream_id, uint32_t error_
     return 0;
 }
 
-/* ---- what is said to libnghttp2 ----------------------------------------------------------------------------------- */
+/* ---- what is said to libnghttp2 ---------------------------------------------------------------------------------- */
 
 static void *noted(void *user, void *memory) {
     ds_h2_client *client = user;

@@ -15,7 +15,7 @@
 #define REFRESH_NS (60 * DS_SECOND)      /* an address older than this is looked up again, behind its use */
 #define SUSPECT_PAUSE_NS (1 * DS_SECOND) /* not more often than this when nobody answers there */
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 static void lookup_ended(void *context, const char *addresses, const char *problem) {
     ds_h2_host *host = context;
@@ -60,7 +60,7 @@ void ds_h2_host_suspect(ds_h2_host *host) {
     }
 }
 
-/* ---- origins ------------------------------------------------------------------------------------------------------ */
+/* ---- origins ----------------------------------------------------------------------------------------------------- */
 
 void ds_h2_host_free(ds_h2_host *host) {
     ds_lookup_abandon(host->lookup);

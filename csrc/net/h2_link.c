@@ -28,7 +28,7 @@ static void timer_in(ds_h2_link *link, int64_t length_ns) {
     ds_timer_set(link->client->world, &link->timer, ds_now(link->client->world) + length_ns);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static void part(ds_h2_link *link) {
     if (link->host->link == link) {
@@ -77,7 +77,7 @@ void ds_h2_link_free(ds_h2_link *link) {
     ds_free(link);
 }
 
-/* ---- the beginning ------------------------------------------------------------------------------------------------ */
+/* ---- the beginning ----------------------------------------------------------------------------------------------- */
 
 static void on_dialled(ds_h2_dial *dial, int fd, int err) {
     ds_h2_link *link = DS_CONTAINER_OF(dial, ds_h2_link, dial);
@@ -124,7 +124,7 @@ void ds_h2_link_up(ds_h2_link *link) {
     ds_timer_stop(link->client->world, &link->timer);
 }
 
-/* ---- is anybody there? -------------------------------------------------------------------------------------------- */
+/* ---- is anybody there? ------------------------------------------------------------------------------------------- */
 
 static void give_up(ds_h2_link *link) {
     double seconds = (double)link->client->connect_timeout_ns / 1e9;
@@ -187,7 +187,7 @@ void ds_h2_link_heard(ds_h2_link *link) {
     }
 }
 
-/* ---- at work ------------------------------------------------------------------------------------------------------ */
+/* ---- at work ----------------------------------------------------------------------------------------------------- */
 
 bool ds_h2_link_has_room(const ds_h2_link *link, const ds_h2_request *request) {
     uint32_t most = nghttp2_session_get_remote_settings(link->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);

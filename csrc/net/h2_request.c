@@ -12,7 +12,7 @@
 #define SPARE_MAX 64u
 #define BUFFER_KEPT ((size_t)64 * 1024)
 
-/* ---- copying ------------------------------------------------------------------------------------------------------ */
+/* ---- copying ----------------------------------------------------------------------------------------------------- */
 
 static bool reserve(ds_h2_request *self, size_t size) {
     if (size <= self->store_capacity) {
@@ -126,7 +126,7 @@ bool ds_h2_request_prepare(ds_h2_request *self, const ds_http_request *request) 
     return true;
 }
 
-/* ---- the pool ----------------------------------------------------------------------------------------------------- */
+/* ---- the pool ---------------------------------------------------------------------------------------------------- */
 
 void ds_h2_request_free(ds_h2_request *self) {
     ds_list_remove(&self->node);

@@ -12,7 +12,7 @@
 #define WIRE_MAX 32u
 #define MESSAGE_SIZE 480
 
-/* ---- ending ------------------------------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------------------------------------------------ */
 
 void ds_http_leave_wire(ds_http *http) {
     ds_http_client *client = http->client;
@@ -62,7 +62,7 @@ void ds_http_on_deadline(ds_timer *timer) {
     tell(http, &result);
 }
 
-/* ---- starting ----------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static void enter_wire(ds_http *http) {
     ds_http_client *client = http->client;
@@ -156,7 +156,7 @@ static void start_all(ds_http_client *client) {
     }
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 void ds_http_drop_cancelled(ds_http_client *client) {
     ds_list *node;
@@ -236,7 +236,7 @@ void ds_http_wake(ds_http_client *client) {
     (void)curl_multi_wakeup(client->multi);
 }
 
-/* ---- what the core asks for --------------------------------------------------------------------------------------- */
+/* ---- what the core asks for -------------------------------------------------------------------------------------- */
 
 ds_http *ds_http_start(ds_http_client *client, const ds_http_request *request, ds_http_sink *sink) {
     ds_http_host *host = ds_http_host_get(client, request->endpoint);

@@ -11,7 +11,7 @@
 #define SPARE_MAX 40u
 #define BUFFER_KEPT ((size_t)64 * 1024)
 
-/* ---- the pool ----------------------------------------------------------------------------------------------------- */
+/* ---- the pool ---------------------------------------------------------------------------------------------------- */
 
 static void http_free(ds_http *http) {
     ds_list_remove(&http->node);
@@ -102,7 +102,7 @@ void ds_http_recycle(ds_http *http) {
     client->spare_count++;
 }
 
-/* ---- libcurl as a whole ------------------------------------------------------------------------------------------- */
+/* ---- libcurl as a whole ------------------------------------------------------------------------------------------ */
 
 static pthread_once_t global_once = PTHREAD_ONCE_INIT;
 static CURLcode global_result;
@@ -123,7 +123,7 @@ bool ds_http_load(dsync_error *error) {
     return true;
 }
 
-/* ---- the client --------------------------------------------------------------------------------------------------- */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
 
 static bool copy_text(char **to, const char *from) {
     *to = from != NULL && from[0] != '\0' ? ds_strdup(from) : NULL;

@@ -13,7 +13,7 @@
 #define REFRESH_NS (60 * DS_SECOND)      /* an address older than this is looked up again, behind its use */
 #define SUSPECT_PAUSE_NS (1 * DS_SECOND) /* not more often than this when nobody answers there */
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 static void adopt(ds_http_host *host, const char *addresses) {
     ds_buf text = DS_BUF_EMPTY;
@@ -66,7 +66,7 @@ void ds_http_host_suspect(ds_http_client *client, ds_http_host *host) {
     }
 }
 
-/* ---- origins ------------------------------------------------------------------------------------------------------ */
+/* ---- origins ----------------------------------------------------------------------------------------------------- */
 
 static void host_free(ds_http_host *host) {
     ds_lookup_abandon(host->lookup);

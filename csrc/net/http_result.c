@@ -16,7 +16,7 @@ static void refused(ds_http_result *result, dsync_code code) {
     result->code = (int)code;
 }
 
-/* ---- no connection ------------------------------------------------------------------------------------------------ */
+/* ---- no connection ----------------------------------------------------------------------------------------------- */
 
 static void judge_connect(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
     long os_error = 0;
@@ -37,7 +37,7 @@ static void judge_time(ds_http *http, int64_t limit_ns, ds_http_result *result, 
     }
 }
 
-/* ---- TLS ---------------------------------------------------------------------------------------------------------- */
+/* ---- TLS --------------------------------------------------------------------------------------------------------- */
 
 /* With TLS 1.3 a server judges our certificate only after the handshake: its verdict comes as an alert where the answer
  * should be. It never looked at the request then. */
@@ -69,7 +69,7 @@ static void judge_broken(ds_http *http, ds_http_result *result, char *text, size
     TEXT("the connection broke before the answer was complete");
 }
 
-/* ---- our own limits ----------------------------------------------------------------------------------------------- */
+/* ---- our own limits ---------------------------------------------------------------------------------------------- */
 
 static void judge_abort(ds_http *http, ds_http_result *result, char *text, size_t text_size) {
     /* What only reads can be refused for good; a write that was answered at too great length may have happened. */
@@ -96,7 +96,7 @@ static void judge_protocol(ds_http *http, ds_http_result *result, char *text, si
     TEXT("the answer is not HTTP; is this the right port?");
 }
 
-/* ---- all together ------------------------------------------------------------------------------------------------- */
+/* ---- all together ------------------------------------------------------------------------------------------------ */
 
 static void judge_failure(ds_http *http, CURLcode curl, ds_http_result *result, char *text, size_t text_size) {
     switch (curl) {

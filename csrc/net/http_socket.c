@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- connections -------------------------------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 curl_socket_t ds_http_open_socket(void *argument, curlsocktype purpose, struct curl_sockaddr *address) {
     ds_http *http = argument;
@@ -35,7 +35,7 @@ curl_socket_t ds_http_open_socket(void *argument, curlsocktype purpose, struct c
     return fd;
 }
 
-/* ---- the multi handle's own descriptors --------------------------------------------------------------------------- */
+/* ---- the multi handle's own descriptors -------------------------------------------------------------------------- */
 
 /* Before 8.9 or so libcurl leaves its wake-up pair open for children. It tells nobody which descriptors these are, so we
  * look what curl_multi_init opened; other threads of the host open descriptors too, so only unnamed local sockets (or an
@@ -127,7 +127,7 @@ CURLM *ds_http_multi_new(void) {
     return NULL;
 }
 
-/* ---- SIGPIPE ------------------------------------------------------------------------------------------------------ */
+/* ---- SIGPIPE ----------------------------------------------------------------------------------------------------- */
 
 void ds_sigpipe_begin(const ds_http_client *client, ds_sigpipe *guard) {
     guard->on = client->guard_sigpipe;

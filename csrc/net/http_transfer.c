@@ -11,7 +11,7 @@ static size_t refuse(ds_http *http, ds_http_abort why) {
     return 0;
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------ */
+/* ---- headers ----------------------------------------------------------------------------------------------------- */
 
 /* "HTTP/1.1 200 OK": also begins anew after an interim answer. */
 static bool begins_answer(ds_http *http, const char *line, size_t size) {
@@ -81,7 +81,7 @@ size_t ds_http_on_header(char *line, size_t one, size_t count, void *argument) {
     return http->reply_headers.failed ? refuse(http, DS_HTTP_ABORT_MEMORY) : size;
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------------------------- */
+/* ---- bodies ------------------------------------------------------------------------------------------------------ */
 
 size_t ds_http_on_body(char *bytes, size_t one, size_t count, void *argument) {
     ds_http *http = argument;
@@ -101,7 +101,7 @@ size_t ds_http_on_body(char *bytes, size_t one, size_t count, void *argument) {
     return http->reply.failed ? refuse(http, DS_HTTP_ABORT_MEMORY) : size;
 }
 
-/* ---- how often was it sent? --------------------------------------------------------------------------------------- */
+/* ---- how often was it sent? -------------------------------------------------------------------------------------- */
 
 int ds_http_on_send(void *argument, char *ip, char *local_ip, int port, int local_port) {
     ds_http *http = argument;

@@ -16,7 +16,7 @@
 #define STACK_SIZE ((size_t)512 * 1024)
 #define PATIENCE 8 /* turns of others, of some microseconds each */
 
-/* ---- the world's operations --------------------------------------------------------------------------------------- */
+/* ---- the world's operations -------------------------------------------------------------------------------------- */
 
 static ds_loop *loop_of(ds_world *world) {
     return DS_CONTAINER_OF(world, ds_loop, world);
@@ -143,7 +143,7 @@ ds_world *ds_loop_world(ds_loop *loop) {
     return &loop->world;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 ds_loop *ds_loop_new(const ds_http_config *http, dsync_error *error) {
     ds_loop *loop = ds_calloc(1, sizeof(*loop));

@@ -5,7 +5,7 @@
 #define NAP_NS (2 * DS_MS)
 #define PASSES_MAX 8
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 void ds_loop_run_tasks(ds_loop *loop) {
     ds_list *node;
@@ -42,7 +42,7 @@ static void run(ds_loop *loop) {
     }
 }
 
-/* ---- handing over ------------------------------------------------------------------------------------------------- */
+/* ---- handing over ------------------------------------------------------------------------------------------------ */
 
 void ds_loop_wake_waiters(ds_loop *loop) {
     for (ds_list *node = loop->waiters.next; node != &loop->waiters; node = node->next) {
@@ -117,7 +117,7 @@ void ds_loop_settle(ds_loop *loop) {
     }
 }
 
-/* ---- a caller that blocks ----------------------------------------------------------------------------------------- */
+/* ---- a caller that blocks ---------------------------------------------------------------------------------------- */
 
 static bool over(const bool *done, int64_t until_ns) {
     return *done || (until_ns != DS_NEVER && ds_clock_ns() >= until_ns);
@@ -169,7 +169,7 @@ bool ds_loop_wait(ds_loop *loop, const bool *done, int64_t until_ns) {
     return *done;
 }
 
-/* ---- the I/O thread ----------------------------------------------------------------------------------------------- */
+/* ---- the I/O thread ---------------------------------------------------------------------------------------------- */
 
 static void drive_once(ds_loop *loop) {
     loop->driver = DS_DRIVER_IO;

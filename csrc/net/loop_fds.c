@@ -43,7 +43,7 @@ bool ds_loop_pending(const ds_loop *loop) {
     return loop->network && (loop->fds_news || ds_loop_http_pending(loop));
 }
 
-/* ---- polling ------------------------------------------------------------------------------------------------------ */
+/* ---- polling ----------------------------------------------------------------------------------------------------- */
 
 bool ds_loop_poll_begin(ds_loop *loop, dsync_error *error) {
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -133,7 +133,7 @@ void ds_loop_poll_wake(const ds_loop *loop, ds_sleep sleep) {
     }
 }
 
-/* ---- telling ------------------------------------------------------------------------------------------------------ */
+/* ---- telling ----------------------------------------------------------------------------------------------------- */
 
 static unsigned ready_events(const struct pollfd *polled, unsigned want) {
     if ((polled->revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {

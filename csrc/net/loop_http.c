@@ -25,7 +25,7 @@ static ds_http_kind kind_of(const ds_http *http) {
     return ((const ds_http_any *)(const void *)http)->kind;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static bool copy_text(const char **to, const char *from) {
     *to = from != NULL ? ds_strdup(from) : NULL;
@@ -73,7 +73,7 @@ void ds_loop_http_end(ds_loop *loop) {
     }
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 bool ds_loop_http_pending(const ds_loop *loop) {
     return !ds_list_empty(&loop->refused) || (loop->http != NULL && ds_http_pending(loop->http)) ||
@@ -105,7 +105,7 @@ void ds_loop_http_run(ds_loop *loop) {
     ds_loop_run_tasks(loop);
 }
 
-/* ---- the world's operations --------------------------------------------------------------------------------------- */
+/* ---- the world's operations -------------------------------------------------------------------------------------- */
 
 static ds_http *refuse(ds_loop *loop, const ds_http_request *request, ds_http_sink *sink, ds_http_fate fate,
                        const dsync_error *why) {

@@ -203,7 +203,7 @@ void ds_loop_kick(ds_loop *loop) {
     pthread_mutex_unlock(&loop->wake_mutex);
 }
 
-/* ---- notify ------------------------------------------------------------------------------------------------------- */
+/* ---- notify ------------------------------------------------------------------------------------------------------ */
 
 void ds_loop_notify(ds_loop *loop, ds_task *task) {
     pthread_mutex_lock(&loop->wake_mutex);

@@ -57,7 +57,7 @@ bool ds_span_same_word(ds_span s, const char *word) {
     return true;
 }
 
-/* ---- what holds for every text -------------------------------------------------------------------------------------- */
+/* ---- what holds for every text ----------------------------------------------------------------------------------- */
 
 /* Characters no part may hold. Spaces are for paths only, and only inside. */
 bool ds_span_check_characters(ds_span s, const char *where, bool spaces, dsync_error *error) {
@@ -103,7 +103,7 @@ bool ds_span_check_query(ds_span s, const char *where, dsync_error *error) {
     return false;
 }
 
-/* ---- scheme --------------------------------------------------------------------------------------------------------- */
+/* ---- scheme ------------------------------------------------------------------------------------------------------ */
 
 static const ds_scheme_info *find_scheme(ds_span word) {
     for (size_t i = 0; i < DS_COUNT(schemes); i++) {

@@ -24,7 +24,7 @@ static bool no_memory(dsync_error *error) {
     return false;
 }
 
-/* ---- hosts ---------------------------------------------------------------------------------------------------------- */
+/* ---- hosts ------------------------------------------------------------------------------------------------------- */
 
 /* Takes ownership of the buffer. Duplicates are dropped. */
 static bool add_origin(ds_url *url, ds_buf *origin, dsync_error *error) {
@@ -118,7 +118,7 @@ static bool add_endpoint(ds_url *url, const ds_scheme_info *info, const char *te
     return add_host(url, info, endpoint, "endpoint", error);
 }
 
-/* ---- the three kinds of URL ----------------------------------------------------------------------------------------- */
+/* ---- the three kinds of URL -------------------------------------------------------------------------------------- */
 
 static bool set_path(ds_url *url, ds_span path, dsync_error *error) {
     url->path = ds_strndup(path.at, path.size);

@@ -54,7 +54,7 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* ---- what Lua gets -------------------------------------------------------------------------------------------------- */
+/* ---- what Lua gets ----------------------------------------------------------------------------------------------- */
 
 static loop *loop_of(lua_State *L) {
     return lua_touserdata(L, lua_upvalueindex(1));
@@ -123,7 +123,7 @@ static void open_libraries(loop *one, int number) {
     lua_pop(L, 2);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------------------- */
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 /* Calls what waits behind a thing; 0 when that failed. */
 static int call(loop *one, int index) {
@@ -176,7 +176,7 @@ static int run_loop(loop *one) {
     }
 }
 
-/* ---- states and threads ----------------------------------------------------------------------------------------------- */
+/* ---- states and threads ------------------------------------------------------------------------------------------ */
 
 static void *run_state(void *argument) {
     job *one = argument;

@@ -47,7 +47,7 @@ static int by_time(const void *a, const void *b) {
     return left->call != right->call ? (left->call < right->call ? -1 : 1) : 0;
 }
 
-/* ---- right ones --------------------------------------------------------------------------------------------------------- */
+/* ---- right ones -------------------------------------------------------------------------------------------------- */
 
 typedef struct turn {
     int64_t entered, begun, ended, left; /* `left`: when the entry goes */
@@ -154,7 +154,7 @@ static void make(history *h, uint64_t seed) {
     qsort(h->events, h->count, sizeof h->events[0], by_time);
 }
 
-/* ---- wrong ones ----------------------------------------------------------------------------------------------------------- */
+/* ---- wrong ones -------------------------------------------------------------------------------------------------- */
 
 static chk_event *any(history *h, chk_kind kind) {
     size_t count = 0;

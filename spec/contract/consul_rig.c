@@ -27,7 +27,7 @@ static void sleep_ms(long ms) {
     }
 }
 
-/* ---- server ----------------------------------------------------------------------------------------------------- */
+/* ---- server ------------------------------------------------------------------------------------------------------ */
 
 /* Distinct ones: all are bound before the first is closed. */
 static void free_ports(int *ports, size_t count) {
@@ -138,7 +138,7 @@ void consul_stop(consul_server *server) {
     nftw(server->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* ---- asking ----------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 static size_t collect(char *bytes, size_t one, size_t count, void *argument) {
     ds_buf_add(argument, bytes, one * count);
@@ -268,7 +268,7 @@ void consul_destroy(const consul_server *server, const char *id) {
     free(consul_ask(server, "PUT", path, NULL, NULL));
 }
 
-/* ---- backend on a loop ------------------------------------------------------------------------------------------ */
+/* ---- backend on a loop ------------------------------------------------------------------------------------------- */
 
 bool consul_rig_open_at(rig *r, const char *const *endpoints, size_t count, const dsync_options *given) {
     dsync_error error = {DSYNC_OK, ""};

@@ -13,7 +13,7 @@
 #include "backend/backend.h"
 #include "net/loop.h"
 
-/* ---- server ----------------------------------------------------------------------------------------------------- */
+/* ---- server ------------------------------------------------------------------------------------------------------ */
 
 typedef struct etcd_server {
     pid_t pid;
@@ -37,7 +37,7 @@ bool etcd_put(const etcd_server *server, const char *key, const char *value, int
 bool etcd_delete(const etcd_server *server, const char *key);
 int etcd_count(const etcd_server *server, const char *prefix); /* keys that begin so */
 
-/* ---- backend on a loop ------------------------------------------------------------------------------------------ */
+/* ---- backend on a loop ------------------------------------------------------------------------------------------- */
 
 typedef struct rig {
     ds_loop *loop;
@@ -96,7 +96,7 @@ void rig_entry_init(ds_entry *entry, const ds_lease *lease, const char *path, co
 char *rig_entry_key(rig *r, const ds_entry *entry); /* to be freed with ds_free */
 char *rig_session_key(rig *r, const ds_lease *lease);
 
-/* ---- watches ---------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 #define RIG_EVENTS 64
 

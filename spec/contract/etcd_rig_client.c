@@ -55,7 +55,7 @@ void rig_close(rig *r) {
     ds_loop_free(r->loop);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 static void copy_text(char *out, size_t size, const char *text) {
     snprintf(out, size, "%s", text != NULL ? text : "");
@@ -188,7 +188,7 @@ const rig_reply *rig_list(rig *r, const char *path, bool subtree, size_t limit, 
     return finish(r);
 }
 
-/* ---- sessions and entries --------------------------------------------------------------------------------------- */
+/* ---- sessions and entries ---------------------------------------------------------------------------------------- */
 
 static uint64_t random_number(void) {
     uint64_t number = 0;
@@ -228,7 +228,7 @@ char *rig_session_key(rig *r, const ds_lease *lease) {
     return r->backend->ops->session_key(r->backend, lease, &key) ? key : NULL;
 }
 
-/* ---- watches ---------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 static void on_event(ds_watch *from, const ds_watch_event *event) {
     rig_watch *watch = DS_CONTAINER_OF(from, rig_watch, watch);

@@ -159,7 +159,7 @@ void etcd_stop_and_forget(etcd_server *server) {
     nftw(server->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* ---- asking ----------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 static size_t collect(char *bytes, size_t one, size_t count, void *argument) {
     ds_buf_add(argument, bytes, one * count);

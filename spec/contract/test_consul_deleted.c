@@ -76,7 +76,7 @@ static bool is_told_and_goes(rig *r, const ds_entry *entry) {
     return rig_check(r, entry)->place == DS_PLACE_WAITING && rig_check(r, entry)->place == DS_PLACE_GONE;
 }
 
-/* ---- the mark that somebody waits ----------------------------------------------------------------------------------- */
+/* ---- the mark that somebody waits -------------------------------------------------------------------------------- */
 
 TEST(one_who_was_passed_by_without_the_mark_does_not_hold_with_its_old_token) {
     rig r, s;
@@ -148,7 +148,7 @@ TEST(two_entries_of_one_session_do_not_both_hold_without_the_mark) {
     close_session(&r, &lease);
 }
 
-/* ---- the entry of who holds ------------------------------------------------------------------------------------------ */
+/* ---- the entry of who holds -------------------------------------------------------------------------------------- */
 
 TEST(a_renewal_notices_that_a_holders_entry_was_deleted) {
     static rig_watch watch;
@@ -291,7 +291,7 @@ TEST(renewals_take_turns_with_many_locks) {
     close_session(&r, &lease);
 }
 
-/* ---- the session's key -------------------------------------------------------------------------------------------------- */
+/* ---- the session's key ------------------------------------------------------------------------------------------- */
 
 static void make_session_key_anew(rig *r, const ds_lease *lease) {
     char *key = rig_session_key(r, lease);
@@ -312,7 +312,7 @@ TEST(a_session_whose_key_was_made_anew_is_lost_and_not_refused_for_ever) {
     close_session(&r, &lease);
 }
 
-/* ---- the lock, made anew by the same session ---------------------------------------------------------------------------- */
+/* ---- the lock, made anew by the same session --------------------------------------------------------------------- */
 
 TEST(a_lock_that_goes_and_comes_back_under_the_same_session_is_lost) {
     static rig_watch watch;
@@ -357,7 +357,7 @@ TEST(a_lock_that_a_late_copy_took_for_an_entry_goes_with_it) {
     close_session(&r, &lease);
 }
 
-/* ---- the lock, made anew by another entry of the session --------------------------------------------------------------- */
+/* ---- the lock, made anew by another entry of the session --------------------------------------------------------- */
 
 /* Whatever the one does that held before: the lock stays with the other. */
 TEST(an_entry_does_not_touch_the_lock_that_another_one_of_its_session_took) {

@@ -10,7 +10,7 @@
 #include "consul_rig.h"
 #include "test.h"
 
-/* ---- an agent that says what it was told to, one answer per connection --------------------------------------------- */
+/* ---- an agent that says what it was told to, one answer per connection ------------------------------------------- */
 
 typedef struct parrot {
     pthread_t thread;
@@ -110,7 +110,7 @@ static ds_class renew(rig *r, ds_lease *lease) {
     return rig_renew(r, lease)->outcome;
 }
 
-/* ---- a request that the server got twice ---------------------------------------------------------------------------- */
+/* ---- a request that the server got twice ------------------------------------------------------------------------- */
 
 TEST(a_refusal_after_somebody_was_there_leaves_nothing) {
     static const char *const answers[] = {CREATED, KEY_MADE, FAILED(EXISTS("2")), REFUSED, NULL};
@@ -137,7 +137,7 @@ TEST(an_epoch_that_moved_between_two_copies_leaves_what_the_first_one_made) {
     CHECK_EQ_INT(outcome_of(try_once, twice), DS_AMBIGUOUS);
 }
 
-/* ---- a server that has become the leader and has not caught up ------------------------------------------------------- */
+/* ---- a server that has become the leader and has not caught up --------------------------------------------------- */
 
 #define UNKNOWN_SESSION "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\nSession id '" SESSION "' not found\n"
 

@@ -15,7 +15,7 @@ static const dsync_setting json_setting = {"etcd.transport", "json"};
 static const dsync_options speaking_json = {
     .prefix = "dsync", .id = "tester", .settings = &json_setting, .setting_count = 1};
 
-/* ---- a server that says what it was told to, one answer per connection ------------------------------------------ */
+/* ---- a server that says what it was told to, one answer per connection ------------------------------------------- */
 
 typedef struct parrot {
     pthread_t thread;
@@ -76,7 +76,7 @@ static void parrot_stop(parrot *p) {
 #define CLUSTER "\"header\":{\"cluster_id\":\"77\",\"revision\":\"5\"}"
 #define LATER "\"header\":{\"cluster_id\":\"77\",\"revision\":\"6\"}"
 
-/* ---- the first answer ever -------------------------------------------------------------------------------------- */
+/* ---- the first answer ever --------------------------------------------------------------------------------------- */
 
 typedef struct first_case {
     const char *answer;
@@ -150,7 +150,7 @@ TEST(the_first_answer_of_a_stranger) {
     rig_timeout(0);
 }
 
-/* ---- nonsense from one that has talked sense -------------------------------------------------------------------- */
+/* ---- nonsense from one that has talked sense --------------------------------------------------------------------- */
 
 static const char good_range[] = OK_HEADER "{" CLUSTER "}";
 
@@ -291,7 +291,7 @@ TEST(a_keepalive_without_a_ttl_is_lost) {
     }
 }
 
-/* ---- watch streams ---------------------------------------------------------------------------------------------- */
+/* ---- watch streams ----------------------------------------------------------------------------------------------- */
 
 #define STREAM "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 #define MADE "{\"result\":{" CLUSTER ",\"watch_id\":\"16777216\",\"created\":true}}\n"

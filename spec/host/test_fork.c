@@ -134,7 +134,7 @@ TEST(a_child_of_a_client_without_a_server) {
     lua_close(L);
 }
 
-/* ---- while other threads are in the library ------------------------------------------------------------------------------ */
+/* ---- while other threads are in the library ---------------------------------------------------------------------- */
 
 static atomic_bool hammering;
 
@@ -219,7 +219,7 @@ TEST(a_fork_inside_a_guard) {
     lua_close(L);
 }
 
-/* ---- exec ------------------------------------------------------------------------------------------------------------- */
+/* ---- exec -------------------------------------------------------------------------------------------------------- */
 
 TEST(nothing_is_handed_to_other_programs) {
     lua_State *L = state_new(luaopen_dsync_core);
@@ -245,7 +245,7 @@ TEST(nothing_is_handed_to_other_programs) {
     lua_close(L);
 }
 
-/* ---- signals ---------------------------------------------------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
 
 static unsigned long long blocked_in(const char *thread, char *name, int size) {
     char path[300], line[256];

@@ -15,7 +15,7 @@
 
 static unsigned passed, failed;
 
-/* ---- small things -------------------------------------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------------------------------ */
 
 bool rig_is_long(void) {
     const char *wish = getenv("DSYNC_LONG");
@@ -97,7 +97,7 @@ int rig_result(void) {
     return failed > 0 || passed == 0 ? 1 : 0;
 }
 
-/* ---- workers ------------------------------------------------------------------------------------------------------------- */
+/* ---- workers ----------------------------------------------------------------------------------------------------- */
 
 /* Believes until the work is done or the lock is lost; what it last believed is the claim. */
 static void work(rig *r, rig_slot *slot, rig_claim *claim, dsync_lock *lock) {
@@ -200,7 +200,7 @@ void rig_stop(rig *r, int workers) {
     rig_expect(ended == workers, "%d of %d workers ended by themselves, and well", ended, workers);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------------------------------ */
+/* ---- the machine ------------------------------------------------------------------------------------------------- */
 
 static void note_lateness(rig *r) {
     int64_t before = rig_now();
@@ -240,7 +240,7 @@ double rig_allow_ms(double limit_ms, double late_ms) {
     return late_ms > 2 ? limit_ms + 20 * late_ms : limit_ms;
 }
 
-/* ---- the rig itself --------------------------------------------------------------------------------------------------------- */
+/* ---- the rig itself ---------------------------------------------------------------------------------------------- */
 
 const char *rig_file(const rig *r) {
     return r->url + strlen("local:");
@@ -281,7 +281,7 @@ void rig_free(rig *r) {
     (void)munmap(r, sizeof(*r));
 }
 
-/* ---- checking ----------------------------------------------------------------------------------------------------------------- */
+/* ---- checking ---------------------------------------------------------------------------------------------------- */
 
 static int by_begin(const void *a, const void *b) {
     const rig_claim *left = a, *right = b;

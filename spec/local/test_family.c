@@ -69,7 +69,7 @@ static void tell(int out, bool what) {
     }
 }
 
-/* ---- a holder with a child ------------------------------------------------------------------------------------------------ */
+/* ---- a holder with a child --------------------------------------------------------------------------------------- */
 
 static int hold_with_a_child(rig *r, int out) {
     dsync_lock *lock = lock_of(client_of(r), "a");
@@ -104,7 +104,7 @@ static void the_child_of_a_killed_holder_holds_nothing(void) {
     rig_free(r);
 }
 
-/* ---- a child with a client of its own ---------------------------------------------------------------------------------------- */
+/* ---- a child with a client of its own ---------------------------------------------------------------------------- */
 
 static dsync_lock *inherited;
 
@@ -152,7 +152,7 @@ static void a_child_may_open_the_same_database(void) {
     rig_free(r);
 }
 
-/* ---- pid namespaces ------------------------------------------------------------------------------------------------------------ */
+/* ---- pid namespaces ---------------------------------------------------------------------------------------------- */
 
 static int hold_elsewhere(rig *r, int out) {
     if (unshare(CLONE_NEWPID) != 0) {

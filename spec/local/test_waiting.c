@@ -71,7 +71,7 @@ static int64_t result_of(rig *r, pid_t pid) {
     return atomic_load(&r->slots[0].worst_ns);
 }
 
-/* ---- costs --------------------------------------------------------------------------------------------------------------- */
+/* ---- costs ------------------------------------------------------------------------------------------------------- */
 
 static int64_t wait_and_count(rig *r, int64_t length_ms) {
     party p = join(r, "a");
@@ -124,7 +124,7 @@ static void costs(bool is_long) {
     rig_free(r);
 }
 
-/* ---- handing over ---------------------------------------------------------------------------------------------------------- */
+/* ---- handing over ------------------------------------------------------------------------------------------------ */
 
 static void remove_messages(const rig *r) {
     char folder[600], path[900];
@@ -177,7 +177,7 @@ static void hand_over(int rounds, bool lost, double median_ms) {
     rig_free(r);
 }
 
-/* ---- somebody is stuck ------------------------------------------------------------------------------------------------------- */
+/* ---- somebody is stuck ------------------------------------------------------------------------------------------- */
 
 static int64_t block_the_gate(rig *r, int64_t length_ms) {
     char path[600];

@@ -12,7 +12,7 @@
 static lock *locks[LOCKS_MAX];
 static size_t lock_count;
 
-/* ---- engine --------------------------------------------------------------------------------------------------------- */
+/* ---- engine ------------------------------------------------------------------------------------------------------ */
 
 static void on_trace(void *context, const char *object, const char *name, const char *from, const char *to,
                      const char *why) {
@@ -97,7 +97,7 @@ ds_session *desk_session(desk *d) {
     return ds_list_empty(&d->engine->sessions) ? NULL : DS_LIST_ENTRY(d->engine->sessions.next, ds_session, node);
 }
 
-/* ---- locks ------------------------------------------------------------------------------------------------------------ */
+/* ---- locks ------------------------------------------------------------------------------------------------------- */
 
 static lock *lock_of(ds_waiter *waiter) {
     return DS_CONTAINER_OF(waiter, lock, waiter);

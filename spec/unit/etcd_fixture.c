@@ -7,7 +7,7 @@
 
 #include "fake_world_parts.h"
 
-/* ---- answers -------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static long long revision; /* of the answer under way */
 
@@ -116,7 +116,7 @@ static void on_request(fw_request *request, void *argument) {
     }
 }
 
-/* ---- the case ------------------------------------------------------------------------------------------------------- */
+/* ---- the case ---------------------------------------------------------------------------------------------------- */
 
 /* These options and, unless they say otherwise, JSON. */
 static dsync_options speaking_json(const dsync_options *given) {
@@ -202,7 +202,7 @@ void ef_ask_one(etcd_case *e, ef_start *start, const char *line) {
 
 #define OPS e->backend->ops
 
-/* ---- watching ------------------------------------------------------------------------------------------------------- */
+/* ---- watching ---------------------------------------------------------------------------------------------------- */
 
 static void on_event(ds_watch *watch, const ds_watch_event *event) {
     etcd_case *e = DS_CONTAINER_OF(watch, etcd_case, watch);
@@ -261,7 +261,7 @@ const char *ef_heard(etcd_case *e) {
     return e->taken;
 }
 
-/* ---- operations ----------------------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 void ef_do_open(etcd_case *e) {
     OPS->open(e->backend, &e->call, &e->lease);

@@ -51,7 +51,7 @@ static size_t want_count(const ds_http *http) {
     return count;
 }
 
-/* ---- ending -------------------------------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------------------------------------------------ */
 
 static void end(ds_http *http, const ds_http_result *result) {
     ds_timer_stop(http->request.world, &http->timeout);
@@ -131,7 +131,7 @@ void fw_http_resume(fw_place *world) {
     }
 }
 
-/* ---- the server's side ---------------------------------------------------------------------------------------------- */
+/* ---- the server's side ------------------------------------------------------------------------------------------- */
 
 void fw_serve(fw *u, const fw_server *server) {
     u->server = *server;
@@ -193,7 +193,7 @@ void fw_data(fw_request *request, int64_t delay_ns, const char *bytes, size_t co
     dispatch(packet_new(request, bytes, count), delay_ns);
 }
 
-/* ---- the client's side ---------------------------------------------------------------------------------------------- */
+/* ---- the client's side ------------------------------------------------------------------------------------------- */
 
 static void check_shape(const ds_http_request *request, const ds_http_sink *sink) {
     if (request->endpoint == NULL || request->method == NULL || request->target == NULL || request->target[0] != '/') {
@@ -292,7 +292,7 @@ bool fw_http_send(ds_world *base, ds_http *http, const void *bytes, size_t count
     return true;
 }
 
-/* ---- what was asked -------------------------------------------------------------------------------------------------- */
+/* ---- what was asked ---------------------------------------------------------------------------------------------- */
 
 const char *fw_header_of(const fw_request *request, const char *name) {
     size_t length = strlen(name);

@@ -28,7 +28,7 @@ void *fw_alloc(void *old, size_t size) {
     return memory;
 }
 
-/* ---- random -------------------------------------------------------------------------------------------------------- */
+/* ---- random ------------------------------------------------------------------------------------------------------ */
 
 /* splitmix64 */
 uint64_t fw_random(fw *u) {
@@ -47,7 +47,7 @@ static void world_random(ds_world *world, void *out, size_t size) {
     }
 }
 
-/* ---- timers: a heap per world, ordered by time and then by when they were set --------------------------------------- */
+/* ---- timers: a heap per world, ordered by time and then by when they were set ------------------------------------ */
 
 static bool earlier(const fw_alarm *a, const fw_alarm *b) {
     return a->timer->at_ns != b->timer->at_ns ? a->timer->at_ns < b->timer->at_ns : a->order < b->order;
@@ -113,7 +113,7 @@ static void world_timer_set(ds_world *base, ds_timer *timer, int64_t at_ns) {
     sift_up(world, world->alarm_count, (fw_alarm){timer, ++world->universe->order});
 }
 
-/* ---- what else a world offers --------------------------------------------------------------------------------------- */
+/* ---- what else a world offers ------------------------------------------------------------------------------------ */
 
 static int64_t world_now(ds_world *base) {
     fw_place *world = fw_of(base);
@@ -147,7 +147,7 @@ static const ds_world_ops world_ops = {
     .http_send = fw_http_send,
 };
 
-/* ---- the loop ------------------------------------------------------------------------------------------------------ */
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 static void begin_turn(fw *u) {
     if (++u->moment_turns > TURNS_MAX) {
@@ -282,7 +282,7 @@ void fw_advance(fw *u, int64_t ns) {
     (void)fw_run_until(u, NULL, NULL, ns);
 }
 
-/* ---- appointments: what happens on nobody's behalf ------------------------------------------------------------------ */
+/* ---- appointments: what happens on nobody's behalf --------------------------------------------------------------- */
 
 typedef struct appointment {
     ds_timer timer;
@@ -322,7 +322,7 @@ static void drop_appointments(fw *u) {
     u->network->alarm_count = 0;
 }
 
-/* ---- making and ending --------------------------------------------------------------------------------------------- */
+/* ---- making and ending ------------------------------------------------------------------------------------------- */
 
 ds_world *fw_add_world(fw *u) {
     fw_place *world = fw_alloc(NULL, sizeof(*world));

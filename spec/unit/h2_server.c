@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* ---- answering ---------------------------------------------------------------------------------------------------- */
+/* ---- answering --------------------------------------------------------------------------------------------------- */
 
 static ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_t size, uint32_t *flags,
                           nghttp2_data_source *source, void *user) {
@@ -80,7 +80,7 @@ void h2_reset(h2_stream *stream, uint32_t code) {
     (void)nghttp2_submit_rst_stream(stream->connection->session, 0, stream->id, code);
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static int h2_on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     h2_connection *connection = user;
@@ -191,7 +191,7 @@ static int h2_on_close(nghttp2_session *session, int32_t id, uint32_t code, void
     return 0;
 }
 
-/* ---- connections -------------------------------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 static void h2_connection_end(h2_connection *connection) {
     nghttp2_session_del(connection->session);

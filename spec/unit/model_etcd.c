@@ -6,7 +6,7 @@
 #include "fake_world_parts.h"
 #include "model_parts.h"
 
-/* ---- leases ---------------------------------------------------------------------------------------------------------------- */
+/* ---- leases ------------------------------------------------------------------------------------------------------ */
 
 static void end_lease(model_etcd *m, size_t index) {
     int64_t id = m->leases[index].id;
@@ -79,7 +79,7 @@ static int lease_call(model_etcd *m, const char *target, const ds_json *body, ds
     return 200;
 }
 
-/* ---- requests --------------------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 static int execute(model_etcd *m, const char *target, const char *text, size_t size, ds_buf *out) {
     static const ds_json_limits limits = {32, 10000};
@@ -172,7 +172,7 @@ static void on_send(fw_request *request, const char *bytes, size_t count, void *
     model_watch_bytes(argument, request, bytes, count);
 }
 
-/* ---- the test's side ----------------------------------------------------------------------------------------------------------- */
+/* ---- the test's side --------------------------------------------------------------------------------------------- */
 
 model_etcd *model_etcd_new(fw *u) {
     model_etcd *m = fw_alloc(NULL, sizeof(*m));

@@ -8,7 +8,7 @@
 
 #define CLUSTER "4711"
 
-/* ---- bytes ---------------------------------------------------------------------------------------------------------- */
+/* ---- bytes ------------------------------------------------------------------------------------------------------- */
 
 static void read_bytes(ds_buf *out, const ds_json *object, const char *name) {
     const char *text = ds_json_text(object, name);
@@ -66,7 +66,7 @@ static void add_kv(ds_buf *out, const key *k, bool keys_only) {
     ds_buf_add_char(out, '}');
 }
 
-/* ---- watches ---------------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 static void send_line(fw_request *stream, ds_buf *line) {
     ds_buf_add_char(line, '\n');
@@ -139,7 +139,7 @@ void model_watch_bytes(model_etcd *m, fw_request *stream, const char *bytes, siz
     }
 }
 
-/* ---- keys --------------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 static key *find(model_etcd *m, const ds_buf *name) {
     for (size_t i = 0; i < m->key_count; i++) {
@@ -235,7 +235,7 @@ void model_range(model_etcd *m, const ds_json *body, ds_buf *out) {
     ds_buf_free(&end);
 }
 
-/* ---- transactions ---------------------------------------------------------------------------------------------------------- */
+/* ---- transactions ------------------------------------------------------------------------------------------------ */
 
 static bool holds(model_etcd *m, const ds_json *condition) {
     ds_buf begin = DS_BUF_EMPTY, end = DS_BUF_EMPTY, value = DS_BUF_EMPTY;

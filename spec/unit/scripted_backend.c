@@ -15,7 +15,7 @@ sb *sb_of(ds_backend *base) {
     return DS_CONTAINER_OF(base, sb, base);
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 size_t sb_session_number(sb *b, uint64_t nonce) {
     for (size_t i = 0; i < b->session_count; i++) {
@@ -43,7 +43,7 @@ size_t sb_entry_number(sb *b, const char *nonce) {
     return b->entry_count;
 }
 
-/* ---- answers -------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 static void fill_in(sb_call *c, ds_reply *r) {
     sb *b = c->owner;
@@ -120,7 +120,7 @@ static ds_reply standing_answer(sb_op op) {
     return (ds_reply){.outcome = DS_OK, .place = places[op], .server = "scripted 1"};
 }
 
-/* ---- starting a call ------------------------------------------------------------------------------------------------ */
+/* ---- starting a call --------------------------------------------------------------------------------------------- */
 
 static sb_call *record(ds_backend *base, sb_op op, ds_call *call) {
     sb *b = sb_of(base);
@@ -312,7 +312,7 @@ static void sb_list_op(ds_backend *base, ds_call *call, const ds_list_spec *spec
     start(c);
 }
 
-/* ---- the rest of the interface ---------------------------------------------------------------------------------------- */
+/* ---- the rest of the interface ----------------------------------------------------------------------------------- */
 
 static void sb_cancel_op(ds_backend *base, ds_call *call) {
     sb_call *c = call->impl;

@@ -47,7 +47,7 @@ static void end_all(ds_zk *zk, ds_zk_code code) {
     }
 }
 
-/* ---- the test's side ------------------------------------------------------------------------------------------------ */
+/* ---- the test's side --------------------------------------------------------------------------------------------- */
 
 void sz_begin(void) {
     memset(sessions, 0, sizeof(sessions));
@@ -94,7 +94,7 @@ size_t sz_opened(void) {
     return opened;
 }
 
-/* ---- the backend's side --------------------------------------------------------------------------------------------- */
+/* ---- the backend's side ------------------------------------------------------------------------------------------ */
 
 static ds_zk *open_session(const ds_zk_config *config, ds_zk_listener *listener) {
     if (opened == SESSIONS_MAX) {

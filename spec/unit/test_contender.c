@@ -99,7 +99,7 @@ TEST(candidates_share_nothing) {
     CHECK(desk_close(&d));
 }
 
-/* ---- tries ---------------------------------------------------------------------------------------------------------- */
+/* ---- tries ------------------------------------------------------------------------------------------------------- */
 
 TEST(a_try_does_not_wait_for_a_neighbour) {
     desk d;
@@ -196,7 +196,7 @@ TEST(a_cancelled_try_leaves_its_place_to_one_that_waits) {
     CHECK(desk_close(&d));
 }
 
-/* ---- cancelling ------------------------------------------------------------------------------------------------------- */
+/* ---- cancelling -------------------------------------------------------------------------------------------------- */
 
 TEST(cancelling_the_only_waiter_withdraws_its_entry) {
     desk d;
@@ -295,7 +295,7 @@ TEST(cancelling_one_further_back_disturbs_nobody) {
     CHECK(desk_close(&d));
 }
 
-/* ---- waiting no longer than asked --------------------------------------------------------------------------------------- */
+/* ---- waiting no longer than asked -------------------------------------------------------------------------------- */
 
 TEST(a_wait_ends_on_time) {
     desk d;

@@ -16,7 +16,7 @@ static lock *waiting(desk *d, const char *name) {
     return l;
 }
 
-/* ---- getting in ------------------------------------------------------------------------------------------------------ */
+/* ---- getting in -------------------------------------------------------------------------------------------------- */
 
 TEST(how_entering_goes_on_after_a_failure) {
     static const struct {
@@ -171,7 +171,7 @@ TEST(an_answer_after_giving_up_is_not_heard) {
     CHECK(desk_close(&d));
 }
 
-/* ---- waiting behind somebody --------------------------------------------------------------------------------------------- */
+/* ---- waiting behind somebody ------------------------------------------------------------------------------------- */
 
 TEST(waits_for_its_predecessor_to_go) {
     desk d;
@@ -314,7 +314,7 @@ TEST(a_lock_delay_is_waited_out) {
     }
 }
 
-/* ---- the place vanishes while waiting ------------------------------------------------------------------------------------- */
+/* ---- the place vanishes while waiting ---------------------------------------------------------------------------- */
 
 TEST(an_entry_deleted_while_waiting_is_made_anew) {
     static const bool uncertain[] = {false, true};
@@ -369,7 +369,7 @@ TEST(a_check_that_fails_is_repeated) {
     CHECK(desk_close(&d));
 }
 
-/* ---- states ------------------------------------------------------------------------------------------------------------------ */
+/* ---- states ------------------------------------------------------------------------------------------------------ */
 
 TEST(only_these_moves_are_legal) {
     static const char *const legal[] = {"idle>entering", "entering>waiting", "entering>held", "entering>idle",

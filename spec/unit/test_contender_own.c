@@ -172,7 +172,7 @@ TEST(an_entry_the_server_no_longer_has_is_explained_by_its_watch) {
     }
 }
 
-/* ---- the watch ends ------------------------------------------------------------------------------------------------------ */
+/* ---- the watch ends ---------------------------------------------------------------------------------------------- */
 
 TEST(an_own_watch_that_ended_is_begun_now_and_looks) {
     static const struct {
@@ -248,7 +248,7 @@ TEST(an_own_watch_that_ended_while_losing_stays_off) {
     CHECK(desk_close(&d));
 }
 
-/* ---- acquired_at ------------------------------------------------------------------------------------------------------------ */
+/* ---- acquired_at ------------------------------------------------------------------------------------------------- */
 
 TEST(acquired_at_is_written_once_and_not_at_once) {
     desk d;
@@ -351,7 +351,7 @@ TEST(how_the_mark_fails) {
     }
 }
 
-/* ---- the user's own limit ---------------------------------------------------------------------------------------------------- */
+/* ---- the user's own limit ---------------------------------------------------------------------------------------- */
 
 TEST(a_hold_limit_ends_it_and_frees_it) {
     desk d;

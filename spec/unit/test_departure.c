@@ -102,7 +102,7 @@ TEST(a_lock_let_go_is_released_in_the_background) {
     CHECK(desk_close(&d));
 }
 
-/* ---- withdrawals -------------------------------------------------------------------------------------------------------- */
+/* ---- withdrawals ------------------------------------------------------------------------------------------------- */
 
 /* Cancels `count` locks whose requests are under way. */
 static void cancel_many(desk *d, size_t count) {
@@ -208,7 +208,7 @@ TEST(an_own_session_stays_until_all_is_withdrawn) {
     CHECK(desk_close(&d));
 }
 
-/* ---- what a callback may do ---------------------------------------------------------------------------------------------- */
+/* ---- what a callback may do -------------------------------------------------------------------------------------- */
 
 static void acquire_again(lock *l) {
     lock_acquire(l);

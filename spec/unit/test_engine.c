@@ -154,7 +154,7 @@ TEST(whoever_hears_of_the_end_gets_nothing_more) {
     CHECK(desk_close(&d));
 }
 
-/* ---- small things ---------------------------------------------------------------------------------------------------- */
+/* ---- small things ------------------------------------------------------------------------------------------------ */
 
 TEST(how_long_one_try_may_take) {
     static const struct {

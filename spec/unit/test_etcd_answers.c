@@ -89,7 +89,7 @@ TEST(what_never_was_an_etcd_is_refused) {
     }
 }
 
-/* ---- answers of the right shape and the wrong content ----------------------------------------------------------------- */
+/* ---- answers of the right shape and the wrong content ------------------------------------------------------------ */
 
 #define OTHER EF_KV("b3RoZXI=", "30")
 #define STAMP "{\"key\":\"@session\",\"value\":\"@stamp\",\"create_revision\":\"5\",\"lease\":\"2748\"}"
@@ -233,7 +233,7 @@ TEST(answers_carry_what_they_promise) {
     ef_close(&e);
 }
 
-/* ---- what must not even be sent --------------------------------------------------------------------------------------- */
+/* ---- what must not even be sent ---------------------------------------------------------------------------------- */
 
 static void evict_nobody(etcd_case *e) {
     e->backend->ops->evict(e->backend, &e->call, "p/lock/q", 0);

@@ -1,7 +1,7 @@
 /* test_etcd_fallback.c: what the etcd backend does where HTTP/2 is not spoken: JSON takes over, where it may. */
 #include "grpc_fixture.h"
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 TEST(json_takes_over_at_once_and_for_good) {
     etcd_case e;
@@ -109,7 +109,7 @@ TEST(the_way_in_falls_back_too) {
     ef_close(&e);
 }
 
-/* ---- watches ------------------------------------------------------------------------------------------------------ */
+/* ---- watches ----------------------------------------------------------------------------------------------------- */
 
 /* Their owners hear nothing of it. One that was given up meanwhile is not asked for again. */
 TEST(watches_fall_back_to_json) {

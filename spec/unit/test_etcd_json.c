@@ -9,7 +9,7 @@
 #define TEXT(literal) ((ds_bytes){literal, sizeof(literal) - 1})
 #define CLUSTER "\"header\":{\"cluster_id\":\"14841639068965178418\",\"revision\":\"9007199254740993\"}"
 
-/* ---- encoding --------------------------------------------------------------------------------------------------- */
+/* ---- encoding ---------------------------------------------------------------------------------------------------- */
 
 static void encodes(const ds_etcd_request *request, const char *expected) {
     ds_buf out = DS_BUF_EMPTY;
@@ -84,7 +84,7 @@ TEST(encodes_watches) {
     ds_buf_free(&out);
 }
 
-/* ---- decoding --------------------------------------------------------------------------------------------------- */
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
 static const char txn_text[] =
     "{" CLUSTER ",\"succeeded\":true,\"responses\":[{\"response_put\":{\"header\":{\"revision\":\"5\"}}},"

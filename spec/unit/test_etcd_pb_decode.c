@@ -10,7 +10,7 @@
 #define WITH_HEADER(rest) "0a2108b298eaf1948386fccd0110cdd2918bd2b881cf8e011881808080808080102002" rest
 #define KV "0a03612f6210818080808080801018828080808080801020012a02000130ffffffffffffffff7f"
 
-/* ---- decoding ----------------------------------------------------------------------------------------------------- */
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
 static ds_etcd_decoded decode(ds_etcd_kind kind, const char *hex, ds_etcd_arena *arena, ds_etcd_reply *reply) {
     size_t size;
@@ -174,7 +174,7 @@ TEST(decodes_watch_answers) {
     ds_etcd_arena_free(&arena);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------------------------- */
+/* ---- damage ------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     ds_etcd_kind kind; /* DS_ETCD_KIND_COUNT: a watch's */

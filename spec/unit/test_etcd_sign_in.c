@@ -12,7 +12,7 @@
 static const dsync_options with_user = {
     .prefix = "p", .id = "node", .max_value = 65536, .auth_user = "ann", .auth_password = "swordfish"};
 
-/* ---- requests ----------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 TEST(signs_in_before_the_first_request) {
     static const char *const answers[] = {TOKEN("t1"), "{@H}", NULL};
@@ -144,7 +144,7 @@ TEST(a_file_without_a_token_is_told_to_each) {
     ef_close(&e);
 }
 
-/* ---- the stream --------------------------------------------------------------------------------------------------- */
+/* ---- the stream -------------------------------------------------------------------------------------------------- */
 
 #define FIRST "16777216" /* id of the first watch: serial 1, slot 0 */
 #define CREATED(id) "{\"result\":{@H,\"watch_id\":\"" id "\",\"created\":true}}\n"

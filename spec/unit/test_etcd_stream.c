@@ -24,7 +24,7 @@ static void begin(etcd_case *e, const dsync_options *options) {
     }
 }
 
-/* ---- what is said ------------------------------------------------------------------------------------------------------ */
+/* ---- what is said ------------------------------------------------------------------------------------------------ */
 
 TEST(tells_what_happens) {
     etcd_case e;
@@ -101,7 +101,7 @@ TEST(a_watch_from_the_past_is_ready_there) {
     ef_close(&e);
 }
 
-/* ---- how one watch ends ------------------------------------------------------------------------------------------------ */
+/* ---- how one watch ends ------------------------------------------------------------------------------------------ */
 
 TEST(how_the_server_ends_a_watch) {
     static const struct {
@@ -154,7 +154,7 @@ static void watch_again(etcd_case *e, const ds_watch_event *event) {
     }
 }
 
-/* ---- how the stream ends ------------------------------------------------------------------------------------------------ */
+/* ---- how the stream ends ----------------------------------------------------------------------------------------- */
 
 TEST(when_the_stream_ends_each_watch_hears_it) {
     static const struct {
@@ -229,7 +229,7 @@ TEST(an_endless_line_ends_the_stream) {
     ef_close(&e);
 }
 
-/* ---- silence and idleness ------------------------------------------------------------------------------------------------ */
+/* ---- silence and idleness ---------------------------------------------------------------------------------------- */
 
 #define PROGRESS "{\"progress_request\":{}}"
 

@@ -5,7 +5,7 @@
 
 #define AT(revision) "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"" revision "\"}}"
 
-/* ---- revisions and clusters ------------------------------------------------------------------------------------------- */
+/* ---- revisions and clusters -------------------------------------------------------------------------------------- */
 
 TEST(an_outdated_answer_is_asked_for_again_elsewhere) {
     static const char *const answers[] = {AT("49"), AT("48"), AT("50"), NULL};
@@ -174,7 +174,7 @@ TEST(a_call_without_time_is_not_sent) {
     ef_close(&e);
 }
 
-/* ---- too long an answer ------------------------------------------------------------------------------------------------ */
+/* ---- too long an answer ------------------------------------------------------------------------------------------ */
 
 TEST(an_answer_of_too_many_bytes) {
     static const char *const long_once[] = {"!toolong", "!toolong", "{@H,\"kvs\":[" EF_KV("@own", "40") "]}", NULL};
@@ -197,7 +197,7 @@ TEST(an_answer_of_too_many_bytes) {
     ef_close(&e);
 }
 
-/* ---- what requests carry ----------------------------------------------------------------------------------------------- */
+/* ---- what requests carry ----------------------------------------------------------------------------------------- */
 
 TEST(requests_ask_for_a_leader) {
     etcd_case e;
@@ -212,7 +212,7 @@ TEST(requests_ask_for_a_leader) {
     ef_close(&e);
 }
 
-/* ---- what it is made from ---------------------------------------------------------------------------------------------- */
+/* ---- what it is made from ---------------------------------------------------------------------------------------- */
 
 static const dsync_options with_user = {
     .prefix = "p", .id = "node", .max_value = 65536, .auth_user = "ann", .auth_password = "swordfish"};

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- an etcd that says what none says ------------------------------------------------------------------------------- */
+/* ---- an etcd that says what none says ---------------------------------------------------------------------------- */
 
 #define HEADER "{\"header\":{\"cluster_id\":\"7\",\"revision\":\"9\"}"
 
@@ -93,7 +93,7 @@ TEST(only_a_refusal_has_a_code) {
     CHECK_EQ_INT(t.code, DSYNC_OK);
 }
 
-/* ---- the core ------------------------------------------------------------------------------------------------------- */
+/* ---- the core ---------------------------------------------------------------------------------------------------- */
 
 static dsync_code request_code;
 static const ds_reply *request_reply;
@@ -118,7 +118,7 @@ TEST(a_request_that_fails_hands_over_no_reply) {
     CHECK(desk_close(&d));
 }
 
-/* ---- local: ---------------------------------------------------------------------------------------------------------- */
+/* ---- local: ------------------------------------------------------------------------------------------------------ */
 
 /* Its entries were given up while their holder believed in them. */
 TEST(a_database_is_not_taken_for_moved_because_it_cannot_be_looked_at) {
@@ -199,7 +199,7 @@ TEST(a_transaction_is_taken_back_without_memory) {
     CHECK_EQ_INT(system(command), 0);
 }
 
-/* ---- the client -------------------------------------------------------------------------------------------------------- */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
 
 #ifdef DS_TEST_ALLOC
 

@@ -3,7 +3,7 @@
  */
 #include "h2_fixture.h"
 
-/* ---- the server's manners ----------------------------------------------------------------------------------------- */
+/* ---- the server's manners ---------------------------------------------------------------------------------------- */
 
 static void serve_duplex(h2_stream *stream) {
     static const char *const headers[] = {"x-wanted", "yes", NULL};
@@ -54,7 +54,7 @@ static void serve(h2_stream *stream) {
     }
 }
 
-/* ---- plain requests ----------------------------------------------------------------------------------------------- */
+/* ---- plain requests ---------------------------------------------------------------------------------------------- */
 
 TEST(methods_bodies_and_headers) {
     static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "POST", "GET"};
@@ -155,7 +155,7 @@ TEST(requests_that_cannot_be_sent_are_refused) {
     tear_down();
 }
 
-/* ---- long ones ---------------------------------------------------------------------------------------------------- */
+/* ---- long ones --------------------------------------------------------------------------------------------------- */
 
 TEST(a_long_body_goes_through_the_windows) {
     static char body[3000000];
@@ -229,7 +229,7 @@ TEST(a_duplex_request_is_answered_while_it_is_sent) {
     tear_down();
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 TEST(names_are_looked_up_and_unix_sockets_reached) {
     set_up(1000, 0, serve);

@@ -1,7 +1,7 @@
 /* test_h2_faults.c: servers of HTTP/2 that refuse, break off, or fall silent: what is said of requests then. */
 #include "h2_fixture.h"
 
-/* ---- the server's manners ----------------------------------------------------------------------------------------- */
+/* ---- the server's manners ---------------------------------------------------------------------------------------- */
 
 static void serve_headers(h2_stream *stream, int lines, int size) {
     static char names[70][16];
@@ -68,7 +68,7 @@ static void serve(h2_stream *stream) {
     }
 }
 
-/* ---- one request goes wrong --------------------------------------------------------------------------------------- */
+/* ---- one request goes wrong -------------------------------------------------------------------------------------- */
 
 TEST(what_a_broken_answer_says_of_its_request) {
     static const struct {
@@ -179,7 +179,7 @@ TEST(a_connection_that_ended_while_idle_is_made_anew) {
     tear_down();
 }
 
-/* ---- silence ------------------------------------------------------------------------------------------------------ */
+/* ---- silence ----------------------------------------------------------------------------------------------------- */
 
 TEST(a_connection_that_falls_silent_is_replaced) {
     set_up(200, 0, serve);
@@ -226,7 +226,7 @@ TEST(a_slow_server_keeps_its_connection) {
     tear_down();
 }
 
-/* ---- no memory ---------------------------------------------------------------------------------------------------- */
+/* ---- no memory --------------------------------------------------------------------------------------------------- */
 
 #ifdef DS_TEST_ALLOC
 static void exchange_without_memory(void) {

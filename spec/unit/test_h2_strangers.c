@@ -13,7 +13,7 @@ static void serve(h2_stream *stream) {
     }
 }
 
-/* ---- nobody, or somebody else ------------------------------------------------------------------------------------- */
+/* ---- nobody, or somebody else ------------------------------------------------------------------------------------ */
 
 TEST(nobody_there_means_not_sent) {
     set_up(300, 0, serve);
@@ -162,7 +162,7 @@ TEST(a_server_that_speaks_badly_is_left) {
     tear_down();
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 TEST(of_several_addresses_the_living_one_is_found) {
     set_up(2000, 0, NULL);
@@ -205,7 +205,7 @@ TEST(of_several_addresses_the_living_one_is_found) {
     tear_down();
 }
 
-/* ---- beside HTTP/1.1 ---------------------------------------------------------------------------------------------- */
+/* ---- beside HTTP/1.1 --------------------------------------------------------------------------------------------- */
 
 static bool speak_older(server_request *request) {
     (void)usleep(20000);

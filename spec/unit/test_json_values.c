@@ -1,7 +1,7 @@
 /* test_json_values.c: what is taken from JSON once it is read, exact numbers above all, and careful writing. */
 #include "json_fixture.h"
 
-/* ---- getters -------------------------------------------------------------------------------------------------------- */
+/* ---- getters ----------------------------------------------------------------------------------------------------- */
 
 TEST(getters_are_case_sensitive_and_never_coerce) {
     ds_json *json = parse("{\"text\":\"x\",\"number\":12,\"digits\":\"34\",\"yes\":true,\"no\":false,\"null\":null,"
@@ -118,7 +118,7 @@ TEST(integers_are_exact_or_refused) {
     CHECK(!ds_parse_uint64("1\0", 2, &natural));
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 TEST(strings_are_escaped_where_they_must_be) {
     static const struct {

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* ---- disks of one's own -------------------------------------------------------------------------------------------------- */
+/* ---- disks of one's own ------------------------------------------------------------------------------------------ */
 
 enum { NO_DISK = 100 };
 
@@ -178,7 +178,7 @@ TEST(a_file_that_a_container_was_given_alone_is_refused) {
     check_in_process(mounted_alone);
 }
 
-/* ---- file systems of the network ----------------------------------------------------------------------------------------- */
+/* ---- file systems of the network --------------------------------------------------------------------------------- */
 
 static unsigned long pretended; /* 0: what is so */
 
@@ -212,7 +212,7 @@ TEST(a_network_file_system_is_refused_by_its_name) {
     CHECK_EQ_INT(opening("remote.db", why), DSYNC_OK);
 }
 
-/* ---- what a power failure leaves ------------------------------------------------------------------------------------------- */
+/* ---- what a power failure leaves --------------------------------------------------------------------------------- */
 
 static bool copy(const char *from, const char *to) {
     char command[200];
@@ -298,7 +298,7 @@ TEST(a_database_that_was_removed_in_use_is_not_made_anew_until_its_users_are_gon
     take_away_in_use(true);
 }
 
-/* ---- the layer that writes the log -------------------------------------------------------------------------------------------- */
+/* ---- the layer that writes the log ------------------------------------------------------------------------------- */
 
 static uint32_t random_state = 1;
 

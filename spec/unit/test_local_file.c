@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
-/* ---- places -------------------------------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------------------------------ */
 
 static void write_file(const char *path, const char *text) {
     FILE *file = fopen(path, "w");
@@ -130,7 +130,7 @@ TEST(many_short_lives_leave_a_short_log) {
     CHECK(about.st_size < 1500 * 1000);
 }
 
-/* ---- changes underneath ---------------------------------------------------------------------------------------------------- */
+/* ---- changes underneath ------------------------------------------------------------------------------------------ */
 
 TEST(a_database_that_is_taken_away_loses_its_sessions_and_no_token_comes_again) {
     fw *u = fw_new(1);
@@ -197,7 +197,7 @@ TEST(a_damaged_database_says_so) {
     CHECK_CONTAINS(why, "damaged");
 }
 
-/* ---- settings ---------------------------------------------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 TEST(unknown_settings_are_refused) {
     fw *u = fw_new(1);

@@ -7,7 +7,7 @@
 #include "../../csrc/backend/backend.h"
 #include "test.h"
 
-/* ---- a world on one thread that others can notify ------------------------------------------------------------------ */
+/* ---- a world on one thread that others can notify ---------------------------------------------------------------- */
 
 typedef struct small_world {
     ds_world base;
@@ -116,7 +116,7 @@ static void small_run_one(small_world *world, int64_t until_ns) {
     }
 }
 
-/* ---- workers that take turns ---------------------------------------------------------------------------------------- */
+/* ---- workers that take turns ------------------------------------------------------------------------------------- */
 
 enum { WORKERS = 4, ROUNDS = 300 };
 

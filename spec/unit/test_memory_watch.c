@@ -1,7 +1,7 @@
 /* Watches of the memory: backend: what they report, from when on, across clients, and how they end. */
 #include "memory_watcher.h"
 
-/* ---- what is reported ---------------------------------------------------------------------------------------------- */
+/* ---- what is reported -------------------------------------------------------------------------------------------- */
 
 TEST(an_entry_is_watched_from_another_client) {
     fw *u = fw_new(1);
@@ -125,7 +125,7 @@ TEST(a_session_key_tells_of_its_end) {
     CHECK_EQ_UINT(fw_free(u), 0);
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 TEST(a_waiter_is_told_when_the_holders_session_runs_out) {
     fw *u = fw_new(1);
@@ -174,7 +174,7 @@ TEST(a_session_that_ends_earlier_moves_the_other_clients_timers) {
     CHECK_EQ_UINT(fw_free(u), 0);
 }
 
-/* ---- the past ------------------------------------------------------------------------------------------------------ */
+/* ---- the past ---------------------------------------------------------------------------------------------------- */
 
 TEST(a_watch_may_begin_in_the_past) {
     fw *u = fw_new(1);
@@ -248,7 +248,7 @@ TEST(large_values_do_not_pile_up_in_the_past) {
     CHECK_EQ_UINT(fw_free(u), 0);
 }
 
-/* ---- ending -------------------------------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------------------------------------------------ */
 
 TEST(a_watch_that_is_off_hears_nothing_of_what_was_under_way) {
     fw *u = fw_new(1);

@@ -182,7 +182,7 @@ TEST(a_write_that_never_left_needs_no_fence) {
     CHECK(desk_close(&d));
 }
 
-/* ---- the entry's own value ---------------------------------------------------------------------------------------------------- */
+/* ---- the entry's own value --------------------------------------------------------------------------------------- */
 
 TEST(a_new_value_replaces_the_mark) {
     desk d;

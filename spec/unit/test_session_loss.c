@@ -106,7 +106,7 @@ TEST(a_loss_ends_what_was_leaving) {
     CHECK(desk_close(&d));
 }
 
-/* ---- the session key -------------------------------------------------------------------------------------------------- */
+/* ---- the session key --------------------------------------------------------------------------------------------- */
 
 TEST(watches_its_key_after_a_moment) {
     desk d;
@@ -215,7 +215,7 @@ TEST(a_hint_is_not_late_because_a_watch_waits) {
     CHECK(desk_close(&d));
 }
 
-/* ---- leaving the server ------------------------------------------------------------------------------------------------- */
+/* ---- leaving the server ------------------------------------------------------------------------------------------ */
 
 TEST(a_close_is_repeated_until_confirmed) {
     static const ds_class confirmed[] = {DS_OK, DS_LOST, DS_RESET};
@@ -293,7 +293,7 @@ TEST(a_session_that_was_never_sent_needs_no_close) {
     CHECK(desk_close(&d));
 }
 
-/* ---- what a callback may do -------------------------------------------------------------------------------------------- */
+/* ---- what a callback may do -------------------------------------------------------------------------------------- */
 
 static lock *other;
 
@@ -331,7 +331,7 @@ TEST(one_who_lost_may_ask_again_at_once) {
     CHECK(desk_close(&d));
 }
 
-/* ---- states ---------------------------------------------------------------------------------------------------------------- */
+/* ---- states ------------------------------------------------------------------------------------------------------ */
 
 TEST(only_these_moves_are_legal) {
     static const char *const legal[] = {"opening>live",   "opening>closing", "opening>closed", "live>suspect",

@@ -128,7 +128,7 @@ static void watch(rig *r, heard *h, const ds_watch_spec *spec) {
     CHECK(r->backend->ops->watch(r->backend, &h->watch, spec));
 }
 
-/* ---- which session ---------------------------------------------------------------------------------------------------- */
+/* ---- which session ----------------------------------------------------------------------------------------------- */
 
 TEST(who_is_ahead_is_watched_by_the_session_that_will_look_again) {
     rig r;
@@ -159,7 +159,7 @@ TEST(what_nobody_in_particular_asks_goes_by_any_session) {
     rig_close(&r);
 }
 
-/* ---- requests that were not taken ------------------------------------------------------------------------------------ */
+/* ---- requests that were not taken -------------------------------------------------------------------------------- */
 
 TEST(an_entry_made_is_in_doubt_when_the_question_behind_it_was_not_taken) {
     rig r;
@@ -213,7 +213,7 @@ TEST(a_watch_whose_request_was_lost_begins_with_the_next_connection) {
     rig_close(&r);
 }
 
-/* ---- somebody else's hand on our entry -------------------------------------------------------------------------------- */
+/* ---- somebody else's hand on our entry --------------------------------------------------------------------------- */
 
 TEST(an_entry_marked_as_broken_is_removed_by_its_owner) {
     static const char mark[] = "{\"id\":\"node\",\"broken_by\":\"admin\"}";
@@ -234,7 +234,7 @@ TEST(an_entry_marked_as_broken_is_removed_by_its_owner) {
     rig_close(&r);
 }
 
-/* ---- no memory -------------------------------------------------------------------------------------------------------- */
+/* ---- no memory --------------------------------------------------------------------------------------------------- */
 
 #ifdef DS_TEST_ALLOC
 TEST(a_session_without_memory_for_its_connection_was_never_there_to_be_lost) {
