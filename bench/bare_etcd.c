@@ -1,6 +1,6 @@
-/* bare_etcd.c: the least that libcurl can do for one uncontended cycle on etcd: the two transactions that dsync sends, one
- * after the other, with nothing around them. What is slower than this is dsync's own cost. Usage: bare_etcd http://127.0.0.1:2379 CYCLES
- */
+/* bare_etcd.c: the least that libcurl can do for one uncontended cycle on etcd: the two transactions that dsync sends,
+ * one after the other, with nothing around them. What is slower than this is dsync's own cost.
+ * Usage: bare_etcd http://127.0.0.1:2379 CYCLES */
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* bare_flock.c PATH N: what a program pays that locks a file with bare system calls: open, flock, unlock, close, N times
- * one after the other. Prints the rate. */
+/* bare_flock.c PATH N: what a program pays that locks a file with bare system calls: open, flock, unlock, close, N
+ * times one after the other. Prints the rate. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,22 +1,23 @@
 /* dsync.h: distributed locks and leader election. The public C API; the Lua module uses this and nothing else.
  *
- * A client talks to one store (etcd, Consul, ZooKeeper, a file on this host, memory) and keeps its sessions alive from a
- * thread of its own. A lock is a name in that store; a leader is a candidate in an election. Both are a `dsync_lock` here,
- * because they are one thing: a place in a queue, held under a session that is renewed in the background. Whether you hold
- * is decided by this process's clock: dsync_held() is right even when the network is silent or the process was stopped.
+ * A client talks to one store (etcd, Consul, ZooKeeper, a file on this host, memory) and keeps its sessions alive from
+ * a thread of its own. A lock is a name in that store; a leader is a candidate in an election. Both are a `dsync_lock`
+ * here, because they are one thing: a place in a queue, held under a session that is renewed in the background. Whether
+ * you hold is decided by this process's clock: dsync_held() is right even when the network is silent or the process was
+ * stopped.
  *
  * Threads. A client and everything made from it may be used by several threads at once; no call holds a lock while it
- * calls you, because nothing calls you: results and losses are read with dsync_next_event() or dsync_op_wait().
- * Fork. In a forked child every call on an inherited handle answers DSYNC_FORKED (dsync_held: false) and touches nothing;
+ * calls you, because nothing calls you: results and losses are read with dsync_next_event() or dsync_op_wait(). Fork.
+ * In a forked child every call on an inherited handle answers DSYNC_FORKED (dsync_held: false) and touches nothing;
  * freeing one is harmless.
  * Signals. The client's thread blocks all signals but the synchronous ones; the library installs no handler, and sends
  * no signal but those a dsync_alarm was made for.
  *
- * Conventions. Times are milliseconds in int64_t; -1 means for ever where something waits. A call that can fail returns a
- * dsync_code (0 is success) or a pointer (NULL is failure) and describes the failure in the dsync_error it was given
+ * Conventions. Times are milliseconds in int64_t; -1 means for ever where something waits. A call that can fail returns
+ * a dsync_code (0 is success) or a pointer (NULL is failure) and describes the failure in the dsync_error it was given
  * (which may be NULL). Strings that come in are copied; strings that go out live as long as the object they were asked
- * of, unless a function says otherwise. Any call that makes or begins something can fail with DSYNC_FORKED, DSYNC_CLOSED
- * (unless it says otherwise), DSYNC_RESOURCE, and DSYNC_INVALID for a bad argument.
+ * of, unless a function says otherwise. Any call that makes or begins something can fail with DSYNC_FORKED,
+ * DSYNC_CLOSED (unless it says otherwise), DSYNC_RESOURCE, and DSYNC_INVALID for a bad argument.
  */
 #ifndef DSYNC_H
 #define DSYNC_H
@@ -170,8 +171,9 @@ DSYNC_API char *dsync_client_options(const dsync_client *client);
 
 typedef struct dsync_stats {
     size_t size; /* sizeof(dsync_stats), set by the caller */
-    /* Since dsync_open: requests of HTTP and HTTP/2, the only ones counted; renewals that a server confirmed; tries that
-     * failed and were made again; locks acquired, released and lost; answers to requests that may have been sent twice. */
+    /* Since dsync_open: requests of HTTP and HTTP/2, the only ones counted; renewals that a server confirmed; tries
+     * that failed and were made again; locks acquired, released and lost; answers to requests that may have been sent
+     * twice. */
     uint64_t requests, renewals, retries, acquisitions, releases, losses, resent;
     /* At this moment: sessions; entries on the server; locks held; calls that wait for a lock; watchers that have not
      * ended; entries on their way out. */
@@ -185,15 +187,16 @@ DSYNC_API void dsync_free(void *memory); /* frees what this library handed over 
 /* ---- operations -------------------------------------------------------------------------------------------------- */
 
 /* Calls named *_start begin something and return at once with an operation; NULL means it could not even begin (error
- * filled). An operation ends exactly once, by its own deadline: an acquire's is its wait, that of dsync_revoked_start and
- * dsync_ping_start is given, a close's is its timeout, and all others end within 5 seconds. Free it with dsync_op_free at
- * any time: a pending one is cancelled and cleans up behind itself. */
+ * filled). An operation ends exactly once, by its own deadline: an acquire's is its wait, that of dsync_revoked_start
+ * and dsync_ping_start is given, a close's is its timeout, and all others end within 5 seconds. Free it with
+ * dsync_op_free at any time: a pending one is cancelled and cleans up behind itself. */
 
 /* Waits until `op` has ended, at most `timeout_ms` (-1: for ever). 1 = ended, 0 = not yet. While waiting, the calling
  * thread drives the client itself. */
 DSYNC_API int dsync_op_wait(dsync_op *op, int64_t timeout_ms);
 DSYNC_API int dsync_op_done(const dsync_op *op); /* 1 = ended, 0 = not yet */
-/* The result of an ended operation; DSYNC_OK or a code with its message (lives as long as the op). Pending: DSYNC_UNKNOWN. */
+/* The result of an ended operation; DSYNC_OK or a code with its message (lives as long as the op). Pending:
+ * DSYNC_UNKNOWN. */
 DSYNC_API dsync_code dsync_op_result(const dsync_op *op, const char **message);
 /* Ends a pending operation with DSYNC_CANCELLED; what it had begun on the server is removed in the background. */
 DSYNC_API void dsync_op_cancel(dsync_op *op);
@@ -250,8 +253,8 @@ DSYNC_API int dsync_wait_event(dsync_client *client, int64_t timeout_ms);
 DSYNC_API int dsync_fd(dsync_client *client, dsync_error *error);
 /* For hosts that cannot poll a foreign descriptor but can read a socket of their own (nginx): from now on one byte is
  * sent to `socket` whenever events begin to wait (at once if some do), without ever blocking; whoever reads it takes
- * events until there are none. The client sends on a duplicate, so `socket` stays the caller's; several clients may share
- * one. -1 ends it; so does dsync_close. DSYNC_OK, DSYNC_CLOSED, DSYNC_FORKED or DSYNC_RESOURCE. */
+ * events until there are none. The client sends on a duplicate, so `socket` stays the caller's; several clients may
+ * share one. -1 ends it; so does dsync_close. DSYNC_OK, DSYNC_CLOSED, DSYNC_FORKED or DSYNC_RESOURCE. */
 DSYNC_API dsync_code dsync_event_socket(dsync_client *client, int socket, dsync_error *error);
 /* Whether NOTICE events are wanted (default: no). */
 DSYNC_API void dsync_want_notices(dsync_client *client, int wanted);
@@ -275,9 +278,9 @@ typedef struct dsync_lock_options {
 } dsync_lock_options;
 DSYNC_API void dsync_lock_options_init(dsync_lock_options *options);
 
-/* A lock by name, or a candidate (which every call below also takes: acquire = campaign, release = resign). No I/O, also
- * after dsync_close. Free with dsync_lock_free; a held one is released in the background. NULL: DSYNC_INVALID names the
- * argument, DSYNC_CONFIG says which times cannot work together. */
+/* A lock by name, or a candidate (which every call below also takes: acquire = campaign, release = resign). No I/O,
+ * also after dsync_close. Free with dsync_lock_free; a held one is released in the background. NULL: DSYNC_INVALID
+ * names the argument, DSYNC_CONFIG says which times cannot work together. */
 DSYNC_API dsync_lock *dsync_lock_new(dsync_client *client, const char *name, const dsync_lock_options *options,
                                      dsync_error *error);
 DSYNC_API dsync_lock *dsync_leader_new(dsync_client *client, const char *name, const dsync_lock_options *options,
@@ -300,7 +303,8 @@ typedef struct dsync_acquire_options {
 DSYNC_API void dsync_acquire_options_init(dsync_acquire_options *options);
 
 /* Acquire: DSYNC_OK held; DSYNC_TIMEOUT, DSYNC_CONTENDED (wait 0; the message names the holder), DSYNC_ALREADY_HELD,
- * DSYNC_CANCELLED, DSYNC_CLOSED, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_RESOURCE. `options` may be NULL. */
+ * DSYNC_CANCELLED, DSYNC_CLOSED, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_RESOURCE. `options` may be
+ * NULL. */
 DSYNC_API dsync_op *dsync_acquire_start(dsync_lock *lock, const dsync_acquire_options *options, dsync_error *error);
 DSYNC_API dsync_code dsync_acquire(dsync_lock *lock, const dsync_acquire_options *options, dsync_error *error);
 /* Release: DSYNC_OK; DSYNC_LOST (it had been lost before), DSYNC_NOT_HELD, DSYNC_UNKNOWN (not confirmed in time: "free
@@ -312,13 +316,14 @@ DSYNC_API dsync_code dsync_release(dsync_lock *lock, dsync_error *error);
 /* No I/O, any thread, computed now from this process's clock. */
 DSYNC_API int dsync_held(const dsync_lock *lock);
 DSYNC_API int64_t dsync_valid_for_ms(const dsync_lock *lock); /* 0 when not held */
-/* For how long the server keeps the lease of the present or last acquisition after dsync_held() has turned false because
- * nothing was heard from it: time in which work under the lock can still be stopped. 0 before the first acquisition. */
+/* For how long the server keeps the lease of the present or last acquisition after dsync_held() has turned false
+ * because nothing was heard from it: time in which work under the lock can still be stopped. 0 before the first
+ * acquisition. */
 DSYNC_API int64_t dsync_margin_ms(const dsync_lock *lock);
 /* "idle" "entering" "waiting" "lock-delay" "held" "suspect" "releasing" "lost", in a forked child "forked". Static. */
 DSYNC_API const char *dsync_lock_state(const dsync_lock *lock);
-/* In "lock-delay", when nobody holds but the server lets nobody in: until when at most, CLOCK_REALTIME in ms since 1970.
- * 0 in any other state. */
+/* In "lock-delay", when nobody holds but the server lets nobody in: until when at most, CLOCK_REALTIME in ms since
+ * 1970. 0 in any other state. */
 DSYNC_API int64_t dsync_lock_delayed_until_ms(const dsync_lock *lock);
 DSYNC_API int64_t dsync_token(const dsync_lock *lock);            /* of the present or last acquisition; 0 = none */
 DSYNC_API uint64_t dsync_acquisition(const dsync_lock *lock);     /* counts this object's acquisitions, 0 = none yet */
@@ -350,11 +355,11 @@ DSYNC_API dsync_op *dsync_queue_start(dsync_lock *lock, size_t limit, dsync_erro
 
 /* ---- the store at large ------------------------------------------------------------------------------------------ */
 
-/* These end with DSYNC_OK, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_CLOSED or DSYNC_RESOURCE, and what is said
- * beside each. */
+/* These end with DSYNC_OK, DSYNC_UNAVAILABLE, DSYNC_DENIED, DSYNC_CONFIG, DSYNC_CLOSED or DSYNC_RESOURCE, and what is
+ * said beside each. */
 
-/* Is a server there, may we talk to it, has it a leader? dsync_op_value says who answered. timeout_ms: up to an hour; -1,
- * or anything longer, means 5 seconds. */
+/* Is a server there, may we talk to it, has it a leader? dsync_op_value says who answered. timeout_ms: up to an hour;
+ * -1, or anything longer, means 5 seconds. */
 DSYNC_API dsync_op *dsync_ping_start(dsync_client *client, int64_t timeout_ms, dsync_error *error);
 /* What a guarded put wrote. DSYNC_OK with dsync_op_value NULL when there is nothing. */
 DSYNC_API dsync_op *dsync_get_start(dsync_client *client, const char *key, dsync_error *error);

@@ -1,4 +1,5 @@
-/* calls.c: the stand-ins for the system calls: each asks whether it is its turn to fail, and else calls the real one. */
+/* calls.c: the stand-ins for the system calls: each asks whether it is its turn to fail, and else calls the real
+ * one. */
 #include "calls.h"
 
 #include <dirent.h>

@@ -1,4 +1,5 @@
-/* oom.c: every n-th allocation fails: the library's and cJSON's, libcurl's, SQLite's, Lua's; each counted for itself. */
+/* oom.c: every n-th allocation fails: the library's and cJSON's, libcurl's, SQLite's, Lua's; each counted for
+ * itself. */
 #include "failing.h"
 
 #include <cjson/cJSON.h>

@@ -1,8 +1,8 @@
 /* runner.c: runs each scenario with each thing failing: in processes of their own, under a watchdog, within a budget of
  * time, with a table at the end and a report for machines.
  *
- * A point is one run of a scenario in which the n-th thing fails, alone or with all that follow. With too little time for
- * all points, those that are run lie evenly spread.
+ * A point is one run of a scenario in which the n-th thing fails, alone or with all that follow. With too little time
+ * for all points, those that are run lie evenly spread.
  */
 #include "table.h"
 

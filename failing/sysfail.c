@@ -136,7 +136,8 @@ static bool local(const fl_scenario *scenario, fl_place place) {
     return place == FL_LOCAL && strncmp(scenario->name, "bad", 3) != 0;
 }
 
-/* The first use in a process is another thing than the later ones: a few scenarios, each point in a process of its own. */
+/* The first use in a process is another thing than the later ones: a few scenarios, each point in a process of its
+ * own. */
 static bool first(const fl_scenario *scenario, fl_place place) {
     (void)place;
     return strcmp(scenario->name, "acquire and release") == 0 || strcmp(scenario->name, "an alarm") == 0;

@@ -1,8 +1,8 @@
 /* fuzz.h: what every target shares: bytes as a source of choices, and the one assertion.
  *
- * A target is one C file with fz_target(): libFuzzer gives it bytes, it turns them into calls of the library's own object
- * files, and whatever FZ_CHECK refuses, a sanitizer reports, or leaks, is a finding. It keeps nothing from one input to the
- * next.
+ * A target is one C file with fz_target(): libFuzzer gives it bytes, it turns them into calls of the library's own
+ * object files, and whatever FZ_CHECK refuses, a sanitizer reports, or leaks, is a finding. It keeps nothing from one
+ * input to the next.
  */
 #ifndef FUZZ_H
 #define FUZZ_H

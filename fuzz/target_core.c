@@ -1,5 +1,5 @@
-/* target_core.c: the state machines themselves. Bytes become what hosts ask, what a store answers, and when; the store is
- * scripted and bound by nothing but the form of its answers. What must hold whatever it says:
+/* target_core.c: the state machines themselves. Bytes become what hosts ask, what a store answers, and when; the store
+ * is scripted and bound by nothing but the form of its answers. What must hold whatever it says:
  *
  *  - nobody believes to hold beyond what the last confirmed grant or renewal of its session allows;
  *  - an acquisition is settled once, and then either lost once or released once;

@@ -1,6 +1,6 @@
-/* target_etcd.c: the etcd backend before a hostile server (etcd_player.h). The bytes choose which calls are made. What must
- * hold is backend.h: each call ends once, in its time, never from inside the function that began it, and says only what its
- * kind can say.
+/* target_etcd.c: the etcd backend before a hostile server (etcd_player.h). The bytes choose which calls are made. What
+ * must hold is backend.h: each call ends once, in its time, never from inside the function that began it, and says only
+ * what its kind can say.
  */
 #include "etcd_player.h"
 

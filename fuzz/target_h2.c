@@ -1,6 +1,6 @@
-/* target_h2.c: HTTP/2 before a hostile server: frames of some sense, frames of none, bytes that are no frames, silence and
- * the end of the connection, while requests are started, fed and cancelled. Each request must end once, in its time, with
- * a result that holds, and nothing may be left behind.
+/* target_h2.c: HTTP/2 before a hostile server: frames of some sense, frames of none, bytes that are no frames, silence
+ * and the end of the connection, while requests are started, fed and cancelled. Each request must end once, in its
+ * time, with a result that holds, and nothing may be left behind.
  */
 #include "fuzz.h"
 

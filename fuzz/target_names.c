@@ -1,5 +1,5 @@
-/* target_names.c: what users write: URLs, endpoints, names, paths, options. What is refused is explained in words that can
- * be shown, and without a secret. */
+/* target_names.c: what users write: URLs, endpoints, names, paths, options. What is refused is explained in words that
+ * can be shown, and without a secret. */
 #include "fuzz.h"
 
 #include "../csrc/base/json.h"

@@ -1,5 +1,5 @@
-/* target_pb.c: whatever a server may say, read as etcd's protobuf over gRPC: answers to each kind of request, messages of a
- * watch stream, frames in pieces, statuses and what is made of them. */
+/* target_pb.c: whatever a server may say, read as etcd's protobuf over gRPC: answers to each kind of request, messages
+ * of a watch stream, frames in pieces, statuses and what is made of them. */
 #include "fuzz.h"
 
 #include "../csrc/backend/etcd_error.h"

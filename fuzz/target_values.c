@@ -1,4 +1,5 @@
-/* target_values.c: small things that come from elsewhere: stored values, times, UTF-8, base64, secret files, messages. */
+/* target_values.c: small things that come from elsewhere: stored values, times, UTF-8, base64, secret files,
+ * messages. */
 #include "fuzz.h"
 
 #include <unistd.h>

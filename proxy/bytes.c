@@ -1,5 +1,6 @@
-/* bytes.c: connections of which nothing is understood (gRPC's): what comes at once, from either side, is held back, cut, or
- * passed on. All requests of a client share such a connection, and each of them learns nothing when it breaks.
+/* bytes.c: connections of which nothing is understood (gRPC's): what comes at once, from either side, is held back,
+ * cut, or passed on. All requests of a client share such a connection, and each of them learns nothing when it
+ * breaks.
  */
 #include "proxy.h"
 

@@ -1,7 +1,8 @@
-/* campaign.c: campaign BACKEND SERVER_PORT OTHER_PORT FAULTS SEED REPORT: rounds of faults, and a look at everything after each.
+/* campaign.c: campaign BACKEND SERVER_PORT OTHER_PORT FAULTS SEED REPORT: rounds of faults, and a look at everything
+ * after each.
  *
- * A round ends with every client at rest but alive, no fault on the way, and every late request delivered: an entry that
- * is on the server then, under a session that lives, would stay for ever.
+ * A round ends with every client at rest but alive, no fault on the way, and every late request delivered: an entry
+ * that is on the server then, under a session that lives, would stay for ever.
  */
 #include "campaign.h"
 

@@ -1,6 +1,6 @@
 /* frames.c: connections whose messages are frames: four bytes of length, then that much (ZooKeeper's). Requests are not
- * waited for one by one: what is to become of an answer is remembered until it comes. Knows of the protocol where a message
- * ends, which request an answer belongs to, and what a request is for.
+ * waited for one by one: what is to become of an answer is remembered until it comes. Knows of the protocol where a
+ * message ends, which request an answer belongs to, and what a request is for.
  */
 #include "proxy.h"
 
@@ -112,7 +112,8 @@ static void reset_client(line *l) {
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
-/* The client is gone, or hears nothing; the server gets the request on the same connection, if it still listens to it. */
+/* The client is gone, or hears nothing; the server gets the request on the same connection, if it still listens to
+ * it. */
 static bool deliver_late(line *l, px_fault fault, size_t size, uint64_t draw) {
     int64_t due = px_now() + px_lateness(draw), silent_until = px_now();
     atomic_fetch_add(&l->proxy->couriers, 1);

@@ -1,4 +1,5 @@
-/* kinds_consul.c: what a request of the Consul backend is for, told by its path and its JSON; what is left on a Consul. */
+/* kinds_consul.c: what a request of the Consul backend is for, told by its path and its JSON; what is left on a
+ * Consul. */
 #include "proxy.h"
 
 #include <string.h>

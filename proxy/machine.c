@@ -1,5 +1,6 @@
-/* machine.c: how late this machine is: how long threads of this process that could have run were not let run. The kernel
- * counts that for each thread; what it does not know, such as a host that stops the whole machine, a sleeper notices.
+/* machine.c: how late this machine is: how long threads of this process that could have run were not let run. The
+ * kernel counts that for each thread; what it does not know, such as a host that stops the whole machine, a sleeper
+ * notices.
  */
 #include "campaign.h"
 

@@ -225,7 +225,8 @@ static void send_half(visit *l) {
     }
 }
 
-/* Faults that keep the request from the server for now. True: this was one; `open` says whether the connection lives on. */
+/* Faults that keep the request from the server for now. True: this was one; `open` says whether the connection lives
+ * on. */
 static bool withhold(visit *l, px_fault fault, uint64_t draw, bool *open) {
     *open = false;
     switch (fault) {

@@ -1,7 +1,7 @@
 /* proxy.h: a proxy before one server that mistreats the requests that pass, and keeps count.
  *
- * It knows just enough HTTP to tell where a message ends and, through kinds_*.c, what a request is for. It knows nothing
- * of locks: what must still be true behind it is the campaign's business (campaign.h).
+ * It knows just enough HTTP to tell where a message ends and, through kinds_*.c, what a request is for. It knows
+ * nothing of locks: what must still be true behind it is the campaign's business (campaign.h).
  */
 #ifndef PX_PROXY_H
 #define PX_PROXY_H

@@ -1,5 +1,5 @@
-/* actor.c: somebody who asks for a lock, holds it for a while, writes under it, gives it back or loses it. Plays the part
- * of the client layer above the core, and tells the checker of everything it sees.
+/* actor.c: somebody who asks for a lock, holds it for a while, writes under it, gives it back or loses it. Plays the
+ * part of the client layer above the core, and tells the checker of everything it sees.
  */
 #include <stdio.h>
 #include <string.h>

@@ -215,8 +215,8 @@ static void on_robbed(chk *c, const chk_event *e) {
     }
 }
 
-/* To one that was robbed the lock may come back, by a late copy of its own request; and a restore brings back what had been
- * removed: then it is right again. */
+/* To one that was robbed the lock may come back, by a late copy of its own request; and a restore brings back what had
+ * been removed: then it is right again. */
 static void on_owner(chk *c, const chk_event *e) {
     chk_entry *entry = chk_entry_of(c, e->lock, e->token);
     c->owner[e->lock] = e->token;

@@ -1,7 +1,7 @@
 /* check.h: the judge. It is told what happened, in order, and says what must never have happened.
  *
- * Knows no client, no server and no clock: only the events below, with true times. So that it can itself be tested, with
- * histories that are right and histories that are not.
+ * Knows no client, no server and no clock: only the events below, with true times. So that it can itself be tested,
+ * with histories that are right and histories that are not.
  */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
@@ -28,15 +28,15 @@ typedef enum chk_kind {
     CHK_DONE,    /* it ended: call */
     CHK_PAUSE,   /* the client does not run */
     CHK_RESUME,
-    CHK_KILL,  /* the client is no more */
-    CHK_FENCE, /* a write with a token reached the fenced store: lock, token */
-    CHK_DATA,  /* server: a guarded write was applied for the holder of token: lock, token */
-    CHK_RESTORE, /* server: an older state is back; entries made since are gone (told before by CHK_GONE), tokens restart */
-    CHK_OWNER, /* server: whose the lock is from now on: lock, token (0: nobody's, or that of somebody without an entry) */
-    CHK_ROBBED, /* server: the lock was taken from its owner, whose entry stays in the queue: lock, token */
-    CHK_CALM,   /* no faults from now on, nobody asks for anything any more */
-    CHK_TICK,   /* time passes */
-    CHK_END     /* everything has ended */
+    CHK_KILL,    /* the client is no more */
+    CHK_FENCE,   /* a write with a token reached the fenced store: lock, token */
+    CHK_DATA,    /* server: a guarded write was applied for the holder of token: lock, token */
+    CHK_RESTORE, /* server: an older state is back; entries made since are gone (told by CHK_GONE), tokens restart */
+    CHK_OWNER,   /* server: whose the lock is now: lock, token (0: nobody's, or that of somebody without an entry) */
+    CHK_ROBBED,  /* server: the lock was taken from its owner, whose entry stays in the queue: lock, token */
+    CHK_CALM,    /* no faults from now on, nobody asks for anything any more */
+    CHK_TICK,    /* time passes */
+    CHK_END      /* everything has ended */
 } chk_kind;
 
 typedef enum chk_cause {

@@ -1,4 +1,5 @@
-/* consul_block.c: blocking queries of the model: answered when what they ask for has changed, or when their time is up. */
+/* consul_block.c: blocking queries of the model: answered when what they ask for has changed, or when their time is
+ * up. */
 #include <string.h>
 
 #include "consul_model.h"

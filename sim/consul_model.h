@@ -126,7 +126,8 @@ void cm_headers(const sim_question *question, int64_t index, bool known_leader);
 int cm_block(cm *e, const sim_question *question, cm_query *query); /* takes the query */
 void cm_query_free(cm_query *query);
 void cm_wake(cm *e);
-/* Ends those of a member, or of all (SIM_MEMBERS): their leader is gone (`lost`), or they hear what that member knows. */
+/* Ends those of a member, or of all (SIM_MEMBERS): their leader is gone (`lost`), or they hear what that member
+ * knows. */
 void cm_break(cm *e, size_t member, bool lost);
 
 /* consul_upset.c */

@@ -1,5 +1,5 @@
-/* consul_record.c: tells the checker whose entries come and go, and who holds: the native key of a lock says which session
- * has it, and which of that session's entries it is the history tells.
+/* consul_record.c: tells the checker whose entries come and go, and who holds: the native key of a lock says which
+ * session has it, and which of that session's entries it is the history tells.
  */
 #include <stdio.h>
 #include <string.h>

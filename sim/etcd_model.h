@@ -1,6 +1,6 @@
 /* etcd_model.h: a model of an etcd cluster, among its own parts. etcd_store.c keeps keys, revisions and leases;
- * etcd_txn.c evaluates ranges and transactions; etcd_calls.c answers requests; etcd_watch.c the streams; etcd_upset.c what
- * goes wrong in a cluster by itself.
+ * etcd_txn.c evaluates ranges and transactions; etcd_calls.c answers requests; etcd_watch.c the streams; etcd_upset.c
+ * what goes wrong in a cluster by itself.
  */
 #ifndef SIM_ETCD_MODEL_H
 #define SIM_ETCD_MODEL_H

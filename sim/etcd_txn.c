@@ -258,7 +258,8 @@ static bool writes(const ds_json *ops) {
     return false;
 }
 
-/* A transaction that fails does so before it has changed anything: a lease that is not there is the first thing seen. */
+/* A transaction that fails does so before it has changed anything: a lease that is not there is the first thing
+ * seen. */
 static bool leases_there(em *e, const ds_json *ops) {
     for (const ds_json *op = ds_json_first(ops); op != NULL; op = ds_json_next(op)) {
         int64_t lease = number(ds_json_object(op, "request_put"), "lease");

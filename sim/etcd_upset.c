@@ -1,5 +1,5 @@
-/* etcd_upset.c: what goes wrong in the model cluster by itself: members cut off, leaders changing, leases revoked early,
- * entries deleted by an operator, compaction, tokens expiring, an older state restored.
+/* etcd_upset.c: what goes wrong in the model cluster by itself: members cut off, leaders changing, leases revoked
+ * early, entries deleted by an operator, compaction, tokens expiring, an older state restored.
  */
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* memory.c: stands between the library and malloc (the linker's --wrap), to refuse memory now and then, and to know what
- * was not given back. The simulator's own memory is separate and never fails.
+/* memory.c: stands between the library and malloc (the linker's --wrap), to refuse memory now and then, and to know
+ * what was not given back. The simulator's own memory is separate and never fails.
  */
 #include "sim.h"
 

@@ -61,7 +61,8 @@ struct sim_model_ops {
     void (*upset)(void *servers, sim_fault fault);
     void (*heal)(void *servers);
     const char *const *origins; /* where the members are, if not where etcd's would be */
-    /* Of a model whose clients have descriptors: a host looks at this one from now on; a host is no more. NULL, both. */
+    /* Of a model whose clients have descriptors: a host looks at this one from now on; a host is no more. NULL,
+     * both. */
     void (*watched)(void *servers, sim_host *host, int fd);
     void (*died)(void *servers, sim_host *host);
 };

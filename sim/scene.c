@@ -1,5 +1,5 @@
-/* scene.c: one run: some seconds in which anything may go wrong, then calm, in which what was left must go away, a drill
- * in which every lock must be had again, and the end, after which nothing may be left.
+/* scene.c: one run: some seconds in which anything may go wrong, then calm, in which what was left must go away, a
+ * drill in which every lock must be had again, and the end, after which nothing may be left.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* sim.h: a simulated world: several client processes, each with a clock of its own, and one cluster of model servers, in
- * virtual time on one thread. The clients run the library's own objects; everything around them is here.
+/* sim.h: a simulated world: several client processes, each with a clock of its own, and one cluster of model servers,
+ * in virtual time on one thread. The clients run the library's own objects; everything around them is here.
  *
  * world.c keeps time, transport.c carries requests and loses them, faults.c decides what goes wrong, a model (model.h)
  * plays the servers, client.c the programs that use locks, and check.c judges. Nothing here reads a real clock, and the
@@ -21,7 +21,8 @@ typedef struct sim_host sim_host;
 typedef struct sim_model_ops sim_model_ops;
 typedef struct sim_client sim_client;
 
-/* Something that happens at a time. `host`: on whose behalf (waits while it is paused, dropped when it dies); or NULL. */
+/* Something that happens at a time. `host`: on whose behalf (waits while it is paused, dropped when it dies); or
+ * NULL. */
 typedef struct sim_event {
     int64_t at_ns; /* true time */
     uint64_t order;

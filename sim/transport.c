@@ -179,8 +179,8 @@ void sim_answer_never(sim_packet *p) {
     sim_packet_drop(p);
 }
 
-/* By something on the way, which passes on the second answer and tells nobody; unless that is a refusal: then nobody could
- * know that the request was executed. */
+/* By something on the way, which passes on the second answer and tells nobody; unless that is a refusal: then nobody
+ * could know that the request was executed. */
 static int ask_again(sim_packet *p, int status, ds_buf *body, sim_extra *extra) {
     ds_buf second = DS_BUF_EMPTY;
     sim_extra more = {DS_BUF_EMPTY, 0};

@@ -1,5 +1,5 @@
-/* zookeeper_leader.c: the leader's part: it checks requests against the newest state, gives each change its number, ends
- * sessions, and is where the checker hears of entries. How servers learn of it: zookeeper_member.c.
+/* zookeeper_leader.c: the leader's part: it checks requests against the newest state, gives each change its number,
+ * ends sessions, and is where the checker hears of entries. How servers learn of it: zookeeper_member.c.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* zookeeper_library.c: libzookeeper, single-threaded, as the backend sees it through its seam: when it connects, sends signs of
- * life, gives a connection up, and in which order it tells of what it hears. Its times are those of the library's 3.8.
+/* zookeeper_library.c: libzookeeper, single-threaded, as the backend sees it through its seam: when it connects, sends
+ * signs of life, gives a connection up, and in which order it tells of what it hears. Its times are those of the
+ * library's 3.8.
  */
 #include <stdio.h>
 #include <string.h>

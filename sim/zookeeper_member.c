@@ -1,5 +1,5 @@
-/* zookeeper_member.c: one server: it applies the changes some time after they were made, passes writes on to the leader,
- * answers the requests of a connection in their order, and tells of watched nodes.
+/* zookeeper_member.c: one server: it applies the changes some time after they were made, passes writes on to the
+ * leader, answers the requests of a connection in their order, and tells of watched nodes.
  */
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* zookeeper_model.h: a model of a ZooKeeper ensemble and of the library that speaks to it, among its own parts.
  *
- * zookeeper_tree.c keeps nodes; zookeeper_leader.c orders changes and ends sessions; zookeeper_member.c is one server: it
- * applies the changes some time later, answers reads from what it has, and speaks to its connections; zookeeper_wire.c
- * carries bytes in order and breaks connections; zookeeper_library.c stands in for libzookeeper behind the backend's
- * seam; zookeeper_upset.c is what goes wrong in an ensemble by itself.
+ * zookeeper_tree.c keeps nodes; zookeeper_leader.c orders changes and ends sessions; zookeeper_member.c is one server:
+ * it applies the changes some time later, answers reads from what it has, and speaks to its connections;
+ * zookeeper_wire.c carries bytes in order and breaks connections; zookeeper_library.c stands in for libzookeeper behind
+ * the backend's seam; zookeeper_upset.c is what goes wrong in an ensemble by itself.
  */
 #ifndef SIM_ZOOKEEPER_MODEL_H
 #define SIM_ZOOKEEPER_MODEL_H

@@ -1,5 +1,5 @@
-/* zookeeper_upset.c: what goes wrong in the model ensemble by itself: servers cut off, leaders changing, sessions ended and
- * nodes deleted by an operator, native clients, an older state restored; and what an ensemble does by itself.
+/* zookeeper_upset.c: what goes wrong in the model ensemble by itself: servers cut off, leaders changing, sessions ended
+ * and nodes deleted by an operator, native clients, an older state restored; and what an ensemble does by itself.
  */
 #include <stdio.h>
 #include <string.h>

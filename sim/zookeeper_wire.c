@@ -1,5 +1,5 @@
-/* zookeeper_wire.c: connections between clients and servers: what is sent arrives in order, late, or never, and either end
- * may break off. Knows nothing of what is said.
+/* zookeeper_wire.c: connections between clients and servers: what is sent arrives in order, late, or never, and either
+ * end may break off. Knows nothing of what is said.
  */
 #include <string.h>
 

@@ -8,8 +8,9 @@
  *  - `done` is called exactly once per started call, never from inside the function that started it, never after
  *    `cancel`. Running out of memory is a reply too (DS_REFUSED with DSYNC_RESOURCE), posted through the world or, if
  *    even that is impossible, through the task inside ds_call.
- *  - One call is one try at one server. The backend chooses the endpoint (net/endpoints.h) and moves on after a failure.
- *    It may repeat a request by itself only when the first was certainly not executed (such as an expired auth token).
+ *  - One call is one try at one server. The backend chooses the endpoint (net/endpoints.h) and moves on after a
+ *    failure. It may repeat a request by itself only when the first was certainly not executed (such as an expired auth
+ *    token).
  *  - Strings in a reply are valid during `done` only.
  *  - It classifies every outcome (ds_class); anything it does not understand about a write is DS_AMBIGUOUS.
  *  - It never answers from older state than it has already shown: replies with a lower revision are dropped and asked
@@ -102,8 +103,8 @@ typedef struct ds_reply {
 
 typedef struct ds_backend ds_backend;
 
-/* One call in flight, embedded in its owner. Zero it, set `done` (and `urgent`, `timeout_ns`), start it; it is free again
- * when `done` runs. */
+/* One call in flight, embedded in its owner. Zero it, set `done` (and `urgent`, `timeout_ns`), start it; it is free
+ * again when `done` runs. */
 typedef struct ds_call ds_call;
 struct ds_call {
     void (*done)(ds_call *call, const ds_reply *reply);
@@ -213,17 +214,20 @@ typedef struct ds_backend_ops {
     /* Removes this very entry. DONE or GONE; replayable. */
     void (*leave)(ds_backend *backend, ds_call *call, const ds_entry *entry);
     /* Removes `old` and enters `fresh` (same queue and session) at the tail in one step: HELD, WAITING, DELAYED for
-     * `fresh`, GONE: `old` was not there, `fresh` is not either. Replayable: a copy that arrives later has no effect. */
+     * `fresh`, GONE: `old` was not there, `fresh` is not either. Replayable: a copy that arrives later has no
+     * effect. */
     void (*swap)(ds_backend *backend, ds_call *call, const ds_entry *old, const ds_entry *fresh);
-    /* Removes the entries (count may be 0) and moves the session's epoch from lease->epoch to `next_epoch` in one step,
-     * so that no copy of an earlier enter or write of this session can have an effect any more. DONE with `epoch`. Until
-     * then it is repeated with the same entries in the same order, and a try may go on where the last one ended. */
+    /* Removes the entries (count may be 0) and moves the session's epoch from lease->epoch to `next_epoch` in one
+     * step, so that no copy of an earlier enter or write of this session can have an effect any more. DONE with
+     * `epoch`. Until then it is repeated with the same entries in the same order, and a try may go on where the last
+     * one ended. */
     void (*withdraw)(ds_backend *backend, ds_call *call, const ds_lease *lease, const ds_entry *const *entries,
                      size_t count, uint64_t next_epoch);
     /* A write that the server applies only while the entry owns its queue and the epoch is lease->epoch: DONE, STALE,
      * GONE. */
     void (*write)(ds_backend *backend, ds_call *call, const ds_write *write);
-    /* Removes somebody's entry if its token is still `token`, leaving the reason "broken" in its last value. DONE, GONE. */
+    /* Removes somebody's entry if its token is still `token`, leaving the reason "broken" in its last value. DONE,
+     * GONE. */
     void (*evict)(ds_backend *backend, ds_call *call, const char *path, int64_t token);
 
     /* Reads what a write put: `value`, and as `token` the key's modification revision. */

@@ -1,8 +1,8 @@
 /* consul.h: the parts of the Consul backend among themselves. Not seen outside consul*.c.
  *
  * The layers: consul_msg.h (transactions and their JSON) < consul_transport.h (one request to an agent) < calls (here),
- * of which consul_session.c, consul_renew.c, consul_queue.c, consul_check.c, consul_hold.c, consul_leave.c, consul_guard.c and
- * consul_list.c are made.
+ * of which consul_session.c, consul_renew.c, consul_queue.c, consul_check.c, consul_hold.c, consul_leave.c,
+ * consul_guard.c and consul_list.c are made.
  * consul_watch.c stands beside them.
  *
  * A queue at a path has these keys:
@@ -11,10 +11,10 @@
  *   T  <path>/.waiting: exists while somebody of dsync waits: new ones must then queue up instead of taking N.
  *   Q  <path>/.queue/<nonce>: one entry. The order is by creation; its CreateIndex is the token.
  *   S  <prefix>/session/<session>: who, and the session's epoch.
- * All but T are locked by their session and vanish with it. Only the oldest entry takes N; as long as one waits, T was there
- * before it. If somebody deletes one of them by hand, neither need be so: an entry older than T may have been passed by, and
- * must go; and whose N is, of its session's entries, is looked for with care (consul_hold.c). An entry never goes alone if N
- * may be its own.
+ * All but T are locked by their session and vanish with it. Only the oldest entry takes N; as long as one waits, T was
+ * there before it. If somebody deletes one of them by hand, neither need be so: an entry older than T may have been
+ * passed by, and must go; and whose N is, of its session's entries, is looked for with care (consul_hold.c). An entry
+ * never goes alone if N may be its own.
  */
 #ifndef DS_CONSUL_H
 #define DS_CONSUL_H
@@ -190,8 +190,8 @@ bool ds_consul_no_memory(ds_consul_call *call);
 void ds_consul_cancel(ds_backend *backend, ds_call *owner);
 void ds_consul_free_idle(ds_consul *consul);
 
-/* It is the key that opening the session made, and of this session. A late copy of that request may have made it anew after
- * somebody deleted it: no guard on its index holds any more, and the session is as good as lost. */
+/* It is the key that opening the session made, and of this session. A late copy of that request may have made it anew
+ * after somebody deleted it: no guard on its index holds any more, and the session is as good as lost. */
 bool ds_consul_is_session_key(const ds_consul_call *call, const ds_consul_pair *pair);
 /* The guard on the session key failed: is the session gone (LOST), or has its epoch moved (`place`)? Asks. */
 void ds_consul_finish_unless_lost(ds_consul_call *call);

@@ -1,8 +1,8 @@
 /* consul_check.c: where an entry stands in its queue, and taking the lock when its turn has come.
  *
- * When the older entries are gone, one transaction takes the lock under the condition that they are, and that the mark of
- * those who wait has been there ever since the entry was made: without it somebody younger may have had the lock, and the
- * entry's token would come too late.
+ * When the older entries are gone, one transaction takes the lock under the condition that they are, and that the mark
+ * of those who wait has been there ever since the entry was made: without it somebody younger may have had the lock,
+ * and the entry's token would come too late.
  */
 #include "consul_queue.h"
 
@@ -30,15 +30,15 @@ static void step_down(ds_consul_call *call) {
     ds_consul_leave_with(call, stepped_down);
 }
 
-/* The entry under the key is not the one that the caller knows: a late copy of the request that made that one made this one,
- * after somebody deleted it. It stands further behind, and its token is another one. */
+/* The entry under the key is not the one that the caller knows: a late copy of the request that made that one made this
+ * one, after somebody deleted it. It stands further behind, and its token is another one. */
 static bool is_other(const ds_consul_call *call, const ds_consul_pair *own) {
     return call->token > 0 && own->created != call->token;
 }
 
-/* The session has the entry and the lock: but is the entry the one we know, and is the lock the entry's? A late copy of a
- * request may have made either of them anew. An entry that is not known to hold got the lock in the request that made it, or
- * not at all. */
+/* The session has the entry and the lock: but is the entry the one we know, and is the lock the entry's? A late copy of
+ * a request may have made either of them anew. An entry that is not known to hold got the lock in the request that made
+ * it, or not at all. */
 static bool holds(const ds_consul_call *call, const ds_consul_pair *own, const ds_consul_pair *native) {
     const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
     if (is_other(call, own)) {

@@ -1,7 +1,8 @@
 /* consul_close.c: the end of a session.
  *
- * Destroying a session takes its keys with it, but leaves a lock-delay on each lock it held: so these are given back first.
- * What does not belong to a session, the mark that somebody waits, is removed last, and only if that goes at once.
+ * Destroying a session takes its keys with it, but leaves a lock-delay on each lock it held: so these are given back
+ * first. What does not belong to a session, the mark that somebody waits, is removed last, and only if that goes at
+ * once.
  */
 #include "consul.h"
 

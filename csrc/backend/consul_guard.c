@@ -1,5 +1,5 @@
-/* consul_guard.c: what an entry does while it owns its queue: hand over to another one, write; and its removal by somebody
- * else.
+/* consul_guard.c: what an entry does while it owns its queue: hand over to another one, write; and its removal by
+ * somebody else.
  */
 #include "consul_queue.h"
 #include "stamp.h"
@@ -176,7 +176,8 @@ static void on_written(ds_consul_call *call, const ds_consul_answer *answer) {
     }
 }
 
-/* That the session has an entry of this name is not enough: a late copy of the request that made it may have made it anew. */
+/* That the session has an entry of this name is not enough: a late copy of the request that made it may have made it
+ * anew. */
 static void write_guarded(ds_consul_call *call) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);

@@ -1,9 +1,10 @@
 /* consul_hold.c: whose the lock is, of a session's entries, and the condition that it is still theirs.
  *
  * That the session has the lock's key is not enough. After somebody deleted the key by hand, another entry of the same
- * session may have made it anew, or a late copy of a request. Its CreateIndex tells, which stays while it is held; but what a
- * transaction can ask for is the ModifyIndex, and that moves with everybody's plain writes. So the condition is the
- * ModifyIndex that was seen last; where it fails, the lock is looked at, and the transaction repeated if only that has moved.
+ * session may have made it anew, or a late copy of a request. Its CreateIndex tells, which stays while it is held; but
+ * what a transaction can ask for is the ModifyIndex, and that moves with everybody's plain writes. So the condition is
+ * the ModifyIndex that was seen last; where it fails, the lock is looked at, and the transaction repeated if only that
+ * has moved.
  */
 #include "consul_queue.h"
 
@@ -16,7 +17,8 @@ static bool is_known_holder(const ds_consul *consul, const ds_consul_pair *entry
     return place != NULL && place->standing == DS_CONSUL_OWNER && !ds_consul_place_lost(place, native);
 }
 
-/* An entry that got in at once was made together with the lock; one that was handed the lock, or wrote to it, wrote both. */
+/* An entry that got in at once was made together with the lock; one that was handed the lock, or wrote to it, wrote
+ * both. */
 const ds_consul_pair *ds_consul_holder(const ds_consul_call *call, const ds_consul_answer *answer,
                                        const ds_consul_pair *native) {
     const ds_consul_pair *made = NULL, *written = NULL;

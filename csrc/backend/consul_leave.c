@@ -1,10 +1,11 @@
 /* consul_leave.c: taking one entry off the server.
  *
- * One that holds the lock gives it back in the same transaction. One that waits must not touch the lock, because this very
- * session may hold it for another entry; but a request to take the lock for it may have been carried out unknown to us (its
- * answer was lost, or a copy of it came late), and then the lock would stay with the session for good. So the transaction that
- * takes the entry away shows whose the lock is: none can be taken for it after that. If the session has it and no other
- * entry, it is given back. Where nothing is known of the entry, the server is asked first.
+ * One that holds the lock gives it back in the same transaction. One that waits must not touch the lock, because
+ * this very session may hold it for another entry; but a request to take the lock for it may have been carried out
+ * unknown to us (its answer was lost, or a copy of it came late), and then the lock would stay with the session for
+ * good. So the transaction that takes the entry away shows whose the lock is: none can be taken for it after that.
+ * If the session has it and no other entry, it is given back. Where nothing is known of the entry, the server is
+ * asked first.
  */
 #include "consul_queue.h"
 
@@ -151,7 +152,8 @@ static void leave_as_waiter(ds_consul_call *call) {
     finish_waiter(call, txn);
 }
 
-/* The lock is somebody else's, as far as was seen; or another entry's of this session, which then must still be there. */
+/* The lock is somebody else's, as far as was seen; or another entry's of this session, which then must still be
+ * there. */
 static void leave_if_unchanged(ds_consul_call *call, const ds_consul_pair *native, const ds_consul_pair *sibling) {
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_session(txn, call->own.data, call->id);

@@ -99,8 +99,8 @@ void ds_consul_tree(ds_consul_txn *txn, const char *begin) {
     end_op(txn);
 }
 
-/* Times are strings: as numbers, other clients of a session would read them otherwise. Both spellings of "no checks" are
- * needed, because servers before 1.7 know only the older one, and a check that is left out means the node's own. */
+/* Times are strings: as numbers, other clients of a session would read them otherwise. Both spellings of "no checks"
+ * are needed, because servers before 1.7 know only the older one, and a check that is left out means the node's own. */
 void ds_consul_session_body(ds_buf *out, const char *name, int64_t ttl_ms, int64_t lock_delay_ms, const char *checks) {
     ds_buf_add_text(out, "{\"Name\":");
     ds_json_add_text(out, name, strlen(name));

@@ -1,7 +1,8 @@
-/* consul_msg.h: what dsync says to Consul's transactions and hears from them, and how that looks as JSON. Sends nothing.
+/* consul_msg.h: what dsync says to Consul's transactions and hears from them, and how that looks as JSON. Sends
+ * nothing.
  *
- * A transaction is written operation by operation, straight into its JSON. Those that fail in it are told by their index;
- * what the others did is told only if none failed. Field meanings are those of Consul's /v1/txn and /v1/kv.
+ * A transaction is written operation by operation, straight into its JSON. Those that fail in it are told by their
+ * index; what the others did is told only if none failed. Field meanings are those of Consul's /v1/txn and /v1/kv.
  */
 #ifndef DS_CONSUL_MSG_H
 #define DS_CONSUL_MSG_H

@@ -1,7 +1,7 @@
 /* consul_place.c: what this client knows of its own entries: whether they hold, and who is older.
  *
- * A queue's older entries only ever go away, so what is noted here about them stays enough: when all of them are gone, the
- * entry is the oldest one. Nothing here is the truth; every transaction says again what it relies on.
+ * A queue's older entries only ever go away, so what is noted here about them stays enough: when all of them are gone,
+ * the entry is the oldest one. Nothing here is the truth; every transaction says again what it relies on.
  */
 #include "consul.h"
 

@@ -98,8 +98,8 @@ void ds_consul_finish_delayed(ds_consul_call *call, ds_place place) {
     ds_consul_finish(call, &reply);
 }
 
-/* The entry was there already: the server got the request twice, and this is the answer to the second copy. So if nothing
- * comes of what follows, the call has left something all the same. */
+/* The entry was there already: the server got the request twice, and this is the answer to the second copy. So if
+ * nothing comes of what follows, the call has left something all the same. */
 static void note_own(ds_consul_call *call, bool exists) {
     call->changed = call->changed || exists;
 }

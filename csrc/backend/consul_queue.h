@@ -19,8 +19,8 @@ void ds_consul_leave_with(ds_consul_call *call, void (*then)(ds_consul_call *cal
 /* HELD, as the answer shows the lock. */
 void ds_consul_finish_held(ds_consul_call *call, const ds_consul_answer *answer);
 void ds_consul_finish_delayed(ds_consul_call *call, ds_place place); /* nobody is let in for a while */
-/* The call's entry is not there, but its session may still have the lock: makes sure that no other entry of it is meant,
- * and ends the call with GONE. */
+/* The call's entry is not there, but its session may still have the lock: makes sure that no other entry of it is
+ * meant, and ends the call with GONE. */
 void ds_consul_finish_gone(ds_consul_call *call);
 
 /* consul_hold.c */

@@ -1,10 +1,10 @@
 /* consul_renew.c: a renewal, then the question whether the session still has its key, and its entries what they hold.
  *
- * The question counts also where the renewal found no session: a server that has just become the leader renews before it has
- * applied its log, and answers reads of this kind only afterwards.
+ * The question counts also where the renewal found no session: a server that has just become the leader renews before
+ * it has applied its log, and answers reads of this kind only afterwards.
  *
- * A watch on a lock shows the lock's own key. That an entry alone was removed shows itself here, in a request that is made
- * anyway. When there are more locks than one request can ask about, they take turns.
+ * A watch on a lock shows the lock's own key. That an entry alone was removed shows itself here, in a request that is
+ * made anyway. When there are more locks than one request can ask about, they take turns.
  */
 #include "consul.h"
 

@@ -1,7 +1,7 @@
 /* consul_session.c: a session of Consul's and one key that it locks.
  *
- * Consul chooses the ids of sessions, so a creation cannot simply be repeated: the session's name carries our nonce, and
- * after an answer that never came the session is looked for by that name. How it ends: consul_close.c.
+ * Consul chooses the ids of sessions, so a creation cannot simply be repeated: the session's name carries our nonce,
+ * and after an answer that never came the session is looked for by that name. How it ends: consul_close.c.
  */
 #include "consul.h"
 #include "stamp.h"

@@ -336,8 +336,8 @@ static void begin(ds_consul_watching *w) {
     }
 }
 
-/* An entry of our own: what matters is the lock, from the moment it has that. Until then nothing is asked: that it is its
- * turn is heard of whoever is ahead, and the end of its session of the session's key. */
+/* An entry of our own: what matters is the lock, from the moment it has that. Until then nothing is asked: that it is
+ * its turn is heard of whoever is ahead, and the end of its session of the session's key. */
 static void begin_own(ds_consul_watching *w) {
     ds_consul_place *place = own_place(w);
     ds_buf native = DS_BUF_EMPTY;

@@ -1,8 +1,8 @@
 /* consul_withdraw.c: taking entries off the server so that no late copy of a request brings one back: first the epoch
  * moves, behind which copies have no effect, then the entries go one by one.
  *
- * Under faults many entries would never all go in one try. What is off the server after the epoch moved stays off, so the
- * next try goes on where the last one ended.
+ * Under faults many entries would never all go in one try. What is off the server after the epoch moved stays off, so
+ * the next try goes on where the last one ended.
  */
 #include "consul_queue.h"
 #include "stamp.h"

@@ -52,7 +52,8 @@ static void on_refused_token(ds_etcd_stream *stream, const char *message) {
     ds_etcd_stream_end(stream, DS_NOT_EXECUTED, message);
 }
 
-/* Permissions are checked with the token the stream began with: only while that is fresh does a refusal mean the key. */
+/* Permissions are checked with the token the stream began with: only while that is fresh does a refusal mean the
+ * key. */
 static bool token_is_old(const ds_etcd_stream *stream) {
     const ds_etcd *etcd = stream->etcd;
     return (etcd->auth.user != NULL || etcd->auth.token_file != NULL) &&

@@ -20,8 +20,8 @@ ds_etcd_decoded ds_etcd_json_decode(ds_etcd_kind kind, const char *text, size_t 
                                     ds_etcd_reply *reply);
 ds_etcd_decoded ds_etcd_json_decode_watch(const char *text, size_t size, ds_etcd_arena *arena,
                                           ds_etcd_watch_reply *reply);
-/* The body of any other answer. Never fails: what is not etcd's error JSON gives code -1 and message "", and without memory
- * it is DS_ETCD_UNREAD. */
+/* The body of any other answer. Never fails: what is not etcd's error JSON gives code -1 and message "", and without
+ * memory it is DS_ETCD_UNREAD. */
 ds_etcd_status ds_etcd_json_decode_error(const char *text, size_t size, ds_etcd_arena *arena);
 
 #endif

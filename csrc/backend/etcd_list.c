@@ -92,8 +92,8 @@ static void finish(ds_etcd_call *call, size_t count, const char *next) {
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
 
-/* Only what was asked for. What lies directly below the path of a subtree is in no queue, and a key with a NUL cannot be
- * shown. */
+/* Only what was asked for. What lies directly below the path of a subtree is in no queue, and a key with a NUL cannot
+ * be shown. */
 static bool wanted(const ds_etcd_call *call, const ds_etcd_kv *kv) {
     size_t size = call->text.size;
     bool below = kv->key.size > size && memcmp(kv->key.data, call->text.data, size) == 0 && kv->key.data[size] == '/';

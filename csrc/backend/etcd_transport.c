@@ -123,7 +123,8 @@ static void judge_error(ds_etcd_exchange *exchange, int http, const ds_etcd_stat
     deliver(exchange, &result);
 }
 
-/* An answer with status 200 that no etcd gives. From one that has talked sense before it says nothing of the request. */
+/* An answer with status 200 that no etcd gives. From one that has talked sense before it says nothing of the
+ * request. */
 static void judge_nonsense(ds_etcd_exchange *exchange) {
     ds_etcd *etcd = exchange->etcd;
     ds_error_set(&exchange->error, DSYNC_PROTOCOL,

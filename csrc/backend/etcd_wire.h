@@ -1,6 +1,6 @@
-/* etcd_wire.h: the two encodings of etcd's messages, as one table of functions each: protobuf over gRPC, and the JSON of
- * the gateway. Both say the same things with the same errors; whoever sends and hears does so through a table and knows
- * neither. Nothing is sent here.
+/* etcd_wire.h: the two encodings of etcd's messages, as one table of functions each: protobuf over gRPC, and the JSON
+ * of the gateway. Both say the same things with the same errors; whoever sends and hears does so through a table and
+ * knows neither. Nothing is sent here.
  */
 #ifndef DS_ETCD_WIRE_H
 #define DS_ETCD_WIRE_H

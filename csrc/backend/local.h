@@ -1,21 +1,22 @@
 /* local.h: the parts of the local: backend among themselves.
  *
- * The "server" is a SQLite file that all processes of one host open. A store is this process's end of it: one connection,
- * shared by all clients of the process that name the same path, and guarded by one mutex. Every change is one
- * transaction, made on the thread of whoever asked for it, and gets one revision, which is also the token of an entry made
- * in it. A client (ds_local) is a ds_backend bound to one world.
+ * The "server" is a SQLite file that all processes of one host open. A store is this process's end of it: one
+ * connection, shared by all clients of the process that name the same path, and guarded by one mutex. Every change is
+ * one transaction, made on the thread of whoever asked for it, and gets one revision, which is also the token of an
+ * entry made in it. A client (ds_local) is a ds_backend bound to one world.
  *
  * Beside the database file F there is a folder F-clients with
- *   gate       a byte that is locked around each writing transaction, so that SQLite's own locks are hardly ever contended;
- *   ID.alive   a file on which one process holds a POSIX lock as long as it lives. The kernel lets go of it at the end of
- *              the process, whatever forked children do, and in whatever namespaces it and the others are;
+ *   gate       a byte that is locked around each writing transaction, so that SQLite's own locks are hardly ever
+ *              contended;
+ *   ID.alive   a file on which one process holds a POSIX lock as long as it lives. The kernel lets go of it at the end
+ *              of the process, whatever forked children do, and in whatever namespaces it and the others are;
  *   ID.wake    that process's datagram socket, while somebody in it watches anything.
  *
- * POSIX locks have a trap: closing any descriptor of a file drops all locks of the process on it. So a process never opens
- * its own ID.alive again, nor the database by itself.
+ * POSIX locks have a trap: closing any descriptor of a file drops all locks of the process on it. So a process never
+ * opens its own ID.alive again, nor the database by itself.
  *
- * Everything in a store is guarded by its mutex, except what is marked. Order: registry, then one store; nothing is called
- * with a store's mutex held that could take another one, but `notify` of a world.
+ * Everything in a store is guarded by its mutex, except what is marked. Order: registry, then one store; nothing is
+ * called with a store's mutex held that could take another one, but `notify` of a world.
  *
  * Holds no behaviour; not seen outside local*.c.
  */
@@ -150,8 +151,8 @@ void loc_watch_stop(ds_backend *backend, ds_watch *watch);
 /* ---- local.c ----------------------------------------------------------------------------------------------------- */
 
 ds_local *loc_client_of(ds_backend *backend);
-/* Begins a call, locks the store and begins a transaction. NULL: it cannot be, that is what will be answered, and nothing
- * is locked. */
+/* Begins a call, locks the store and begins a transaction. NULL: it cannot be, that is what will be answered, and
+ * nothing is locked. */
 loc_op *loc_call_begin(ds_local *local, ds_call *call, bool write);
 void loc_call_end(ds_local *local, loc_op *op);
 void loc_say_lost(loc_op *op);

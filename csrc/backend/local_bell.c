@@ -1,8 +1,8 @@
 /* local_bell.c: what the kernel tells a store: another process's datagram, a write to the database, a process's death.
  *
  * A thread of the store waits for these while somebody in this process watches anything; it only marks watches and
- * notifies the worlds of their clients, and looks at no row itself. It is started with the first watch and ends some time
- * after the last. A world of one thread only (a simulation) gets none: its clients look by their timers.
+ * notifies the worlds of their clients, and looks at no row itself. It is started with the first watch and ends some
+ * time after the last. A world of one thread only (a simulation) gets none: its clients look by their timers.
  */
 #include "local.h"
 

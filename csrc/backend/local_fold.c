@@ -1,11 +1,11 @@
 /* local_fold.c: folding the write-ahead log back into the database.
  *
  * That waits for the disk, and who has just taken or released a lock, and all who stand behind, should not. So a thread
- * does it, with a connection of its own, while others go on writing. It may never catch up with them; only when the log has
- * grown large they are made to wait, for the little that is left then.
+ * does it, with a connection of its own, while others go on writing. It may never catch up with them; only when the log
+ * has grown large they are made to wait, for the little that is left then.
  *
- * A fork waits for that thread: the child must not inherit SQLite in the middle of something. A world of one thread only
- * (a simulation) folds inline.
+ * A fork waits for that thread: the child must not inherit SQLite in the middle of something. A world of one thread
+ * only (a simulation) folds inline.
  */
 #include "local.h"
 
@@ -107,8 +107,8 @@ static int limit_of(const loc_store *store) {
 
 /* ---- when -------------------------------------------------------------------------------------------------------- */
 
-/* Whoever opens it alone reads the whole log first. Programs that lock once and end would all do that, a little more each
- * time; so one that finds it long does not leave it so. */
+/* Whoever opens it alone reads the whole log first. Programs that lock once and end would all do that, a little more
+ * each time; so one that finds it long does not leave it so. */
 void loc_fold(loc_store *store) {
     if (store->fold_at == 0 && store->frames >= FRAMES_FOUND) {
         store->fold_at = FRAMES_FOUND;

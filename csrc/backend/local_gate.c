@@ -1,8 +1,9 @@
 /* local_gate.c: one process at a time writes.
  *
- * The gate keeps writers from meeting in SQLite's own locks, whose waiters sleep for up to 100 ms at a time. It is a POSIX
- * lock, because flock() would survive a killed process in its forked children. It protects nothing: SQLite does that. The
- * wait for it is bounded, so that a process that was stopped inside a transaction cannot stop whole event loops.
+ * The gate keeps writers from meeting in SQLite's own locks, whose waiters sleep for up to 100 ms at a time. It is a
+ * POSIX lock, because flock() would survive a killed process in its forked children. It protects nothing: SQLite does
+ * that. The wait for it is bounded, so that a process that was stopped inside a transaction cannot stop whole event
+ * loops.
  */
 #include "local.h"
 

@@ -1,7 +1,7 @@
 /* local_key.c: keys, and what is in the database under them.
  *
- * An entry's key is "<path>/<session id>-<nonce>", a session's "<prefix>/session/<id>", all else is data. Each change is
- * told to watchers by a mark, a number that anybody can derive from the key alone.
+ * An entry's key is "<path>/<session id>-<nonce>", a session's "<prefix>/session/<id>", all else is data. Each change
+ * is told to watchers by a mark, a number that anybody can derive from the key alone.
  */
 #include "local.h"
 

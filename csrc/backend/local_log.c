@@ -1,12 +1,12 @@
 /* local_log.c: how SQLite writes its write-ahead log here: a transaction in one system call.
  *
- * SQLite writes each page of a transaction by two calls, and a system call is a good part of what a lock costs. So what is
- * appended to the log is put aside until the frame that commits, and then written at once. Nothing that was put aside is
- * part of a commit yet: others look at frames only after that last one is written and told in shared memory. Whatever is
- * no such append (a read, a synchronisation, a change of what was written) finds everything in the file.
+ * SQLite writes each page of a transaction by two calls, and a system call is a good part of what a lock costs. So what
+ * is appended to the log is put aside until the frame that commits, and then written at once. Nothing that was put
+ * aside is part of a commit yet: others look at frames only after that last one is written and told in shared memory.
+ * Whatever is no such append (a read, a synchronisation, a change of what was written) finds everything in the file.
  *
- * The connection must not spill its cache (PRAGMA cache_spill=OFF): then only commits write to the log, and nothing stays
- * put aside of a transaction that was rolled back.
+ * The connection must not spill its cache (PRAGMA cache_spill=OFF): then only commits write to the log, and nothing
+ * stays put aside of a transaction that was rolled back.
  *
  * A layer over SQLite's own files, for logs only. Knows nothing of dsync.
  */

@@ -1,5 +1,5 @@
-/* local_path.c: where a local: database is, and whether the place can be trusted: whose it is, on what kind of file system,
- * under how many names.
+/* local_path.c: where a local: database is, and whether the place can be trusted: whose it is, on what kind of file
+ * system, under how many names.
  *
  * Holds nothing of what is inside the file. Never opens an existing database by itself: closing it again would drop the
  * locks that SQLite holds for this process.

@@ -20,8 +20,8 @@ typedef struct loc_identity {
 
 /* The absolute path of what a URL names; "" is the user's default. False: error filled. */
 bool loc_path_choose(const char *given, char **path, bool *by_default, dsync_error *error);
-/* Makes what is missing, refuses what cannot be trusted, and opens store->folder and store->gate. Fills file; `*fresh`: the
- * database was made just now. */
+/* Makes what is missing, refuses what cannot be trusted, and opens store->folder and store->gate. Fills file; `*fresh`:
+ * the database was made just now. */
 bool loc_path_prepare(loc_store *store, bool *fresh, dsync_error *error);
 /* Which files are there now. False, with errno: the kernel cannot say. */
 bool loc_path_look(const loc_store *store, loc_identity files[LOC_FILES]);

@@ -34,7 +34,8 @@ static const char *name_of(file_name *name, int64_t client, const char *suffix) 
 
 /* ---- names of processes ------------------------------------------------------------------------------------------ */
 
-/* Tells this process from every other of the host, in whatever pid namespace: many a container's only one is number 1. */
+/* Tells this process from every other of the host, in whatever pid namespace: many a container's only one is number
+ * 1. */
 static void identify(loc_store *store) {
     char text[1024] = "", space[48] = "";
     unsigned long long start = 0;
@@ -213,7 +214,8 @@ bool loc_files_sweep(loc_store *store) {
     return each_file(store, is_dead_file) && each_file(store, remove_file);
 }
 
-/* Of a process that ended before its row was there, or whose row was removed by one that ended before its files were. */
+/* Of a process that ended before its row was there, or whose row was removed by one that ended before its files
+ * were. */
 static bool remove_orphan(loc_store *store, const char *name, int64_t client) {
     pid_t pid;
     if (strstr(name, ".alive") == NULL || is_self(store, client) || ask(store, client, &pid) != LIFE_DEAD) {

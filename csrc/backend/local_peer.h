@@ -1,4 +1,5 @@
-/* local_peer.h: the other processes that use a database: which of them live, and hearing from them. Included by local.h. */
+/* local_peer.h: the other processes that use a database: which of them live, and hearing from them. Included by
+ * local.h. */
 #ifndef DS_LOCAL_PEER_H
 #define DS_LOCAL_PEER_H
 

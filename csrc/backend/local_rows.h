@@ -1,7 +1,7 @@
 /* local_rows.h: what is in a local: database: sessions, entries, data, and their keys. Included by local.h.
  *
- * Everything here is done inside a transaction of the store (local_sql.h), and what changes something inside a writing one.
- * A failure is kept by the transaction: nothing here has to be looked at for it.
+ * Everything here is done inside a transaction of the store (local_sql.h), and what changes something inside a writing
+ * one. A failure is kept by the transaction: nothing here has to be looked at for it.
  */
 #ifndef DS_LOCAL_ROWS_H
 #define DS_LOCAL_ROWS_H

@@ -1,5 +1,5 @@
-/* local_session.c: sessions in the database and their ends: closed, out of time, or with their process. Inside a writing
- * transaction. */
+/* local_session.c: sessions in the database and their ends: closed, out of time, or with their process. Inside a
+ * writing transaction. */
 #include "local.h"
 
 #include <string.h>
@@ -155,7 +155,8 @@ void loc_client_end(loc_store *store, int64_t client) {
     if (store->meta.observers > 0) {
         loc_count_observers(store);
     }
-    /* A row without a file would say nothing of whether its process lives. More than that keep their files for a while. */
+    /* A row without a file would say nothing of whether its process lives. More than that keep their files for a
+     * while. */
     if (store->ended_count < LOC_DEAD_MAX) {
         store->ended[store->ended_count++] = client;
     }

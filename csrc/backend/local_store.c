@@ -1,14 +1,15 @@
-/* local_store.c: the stores of this process: who shares one, when it is opened and closed, and what a fork leaves behind.
+/* local_store.c: the stores of this process: who shares one, when it is opened and closed, and what a fork leaves
+ * behind.
  *
  * A forked child inherits SQLite's own memory of the files that its parent has open, with locks that the child does not
- * hold. So a fork waits until no transaction is under way, and a child that opens a store of its own first closes what it
- * inherited, which touches no file; until then it touches nothing at all.
+ * hold. So a fork waits until no transaction is under way, and a child that opens a store of its own first closes what
+ * it inherited, which touches no file; until then it touches nothing at all.
  *
- * A boot of the host ends all sessions. It is told by the boot id; but containers may be shown a boot id, or a clock, of
- * their own, so while any process that uses the database lives, another id is refused instead of believed.
+ * A boot of the host ends all sessions. It is told by the boot id; but containers may be shown a boot id, or a clock,
+ * of their own, so while any process that uses the database lives, another id is refused instead of believed.
  *
- * A database whose write-ahead log is gone is an older state of itself. That is treated as a boot, for the same reasons:
- * what it knows of sessions is past, and some of the tokens behind its last one were given out.
+ * A database whose write-ahead log is gone is an older state of itself. That is treated as a boot, for the same
+ * reasons: what it knows of sessions is past, and some of the tokens behind its last one were given out.
  */
 #include "local.h"
 

@@ -1,8 +1,8 @@
 /* local_tx.c: transactions, and revisions that no power failure gives out twice.
  *
- * A power failure may take back the last commits, because the log is not synchronised at each. So revisions are reserved in
- * blocks with one synchronised commit, and after a boot of the host the rest of the block is skipped; likewise when the log
- * was lost.
+ * A power failure may take back the last commits, because the log is not synchronised at each. So revisions are
+ * reserved in blocks with one synchronised commit, and after a boot of the host the rest of the block is skipped;
+ * likewise when the log was lost.
  */
 #include "local.h"
 

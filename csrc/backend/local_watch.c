@@ -1,7 +1,7 @@
 /* local_watch.c: watches: who looks at what, when they look again, and how they are told.
  *
- * A watch is marked as due by whoever changes something in this process, by the thread that listens to the kernel, or by
- * its client's timer; then the client's own thread looks (local_look.c) and, without the mutex, tells the owner.
+ * A watch is marked as due by whoever changes something in this process, by the thread that listens to the kernel, or
+ * by its client's timer; then the client's own thread looks (local_look.c) and, without the mutex, tells the owner.
  */
 #include "local_watch.h"
 

@@ -1,5 +1,6 @@
-/* local_watch.h: a watch of the local: backend, between local_watch.c (its life and its events) and local_look.c (finding
- * out whether there is news). Guarded by the store's mutex, but for `news`, which only the client's thread touches. */
+/* local_watch.h: a watch of the local: backend, between local_watch.c (its life and its events) and local_look.c
+ * (finding out whether there is news). Guarded by the store's mutex, but for `news`, which only the client's thread
+ * touches. */
 #ifndef DS_LOCAL_WATCH_H
 #define DS_LOCAL_WATCH_H
 

@@ -1,9 +1,9 @@
 /* memory.h: the parts of the memory: backend among themselves.
  *
  * A store is the "server": sessions, queues and data of one name, shared by all clients of the process and guarded by
- * one mutex. A client (ds_memory) is a ds_backend bound to one world. Everything marked [store] is touched only with the
- * store's mutex held; the rest belongs to the thread that owns the client's world. A thread never runs another client's
- * code: it leaves events in that client's inbox and notifies its world.
+ * one mutex. A client (ds_memory) is a ds_backend bound to one world. Everything marked [store] is touched only with
+ * the store's mutex held; the rest belongs to the thread that owns the client's world. A thread never runs another
+ * client's code: it leaves events in that client's inbox and notifies its world.
  *
  * Holds no behaviour; not seen outside memory*.c.
  */
@@ -188,8 +188,8 @@ bool mem_describe(mem_op *op, const mem_entry *ahead, const mem_entry *holder); 
 
 /* ---- memory_watch.c ---------------------------------------------------------------------------------------------- */
 
-/* Records a change of `node` and tells the watches. `value`: the one just written, or the last one. `by` is the client on
- * whose thread this happens. */
+/* Records a change of `node` and tells the watches. `value`: the one just written, or the last one. `by` is the client
+ * on whose thread this happens. */
 void mem_emit(ds_memory *by, ds_watch_kind kind, mem_node *node, mem_value *value, int64_t revision);
 void mem_history_clear(mem_store *store);
 /* A session may now end earlier than the clients' timers think. */

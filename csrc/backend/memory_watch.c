@@ -1,8 +1,8 @@
 /* memory_watch.c: who hears of changes, and how word reaches another client's thread.
  *
  * A change is put into the inbox of every client that watches it, under the store's mutex, and that client's world is
- * notified. The client's own thread empties the inbox and calls the watches without the mutex. Events refer to nodes and
- * values by reference count, so a change costs no copy of a value however many watch.
+ * notified. The client's own thread empties the inbox and calls the watches without the mutex. Events refer to nodes
+ * and values by reference count, so a change costs no copy of a value however many watch.
  *
  * Time: sessions end when somebody looks (mem_lock). So that somebody does, every client with a watch keeps a timer on
  * the earliest end of any session in the store.

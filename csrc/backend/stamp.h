@@ -1,5 +1,5 @@
-/* stamp.h: what stands in two values that are the same on every store: the session key's, which holds the epoch, and that of
- * an entry which somebody removes by force. Knows no key and sends nothing.
+/* stamp.h: what stands in two values that are the same on every store: the session key's, which holds the epoch, and
+ * that of an entry which somebody removes by force. Knows no key and sends nothing.
  */
 #ifndef DS_STAMP_H
 #define DS_STAMP_H

@@ -97,7 +97,8 @@ static bool session_key(ds_backend *backend, const ds_lease *lease, char **out) 
     return true;
 }
 
-/* An entry whose node is not known has no key that could be watched; one that the server would not know stands for it. */
+/* An entry whose node is not known has no key that could be watched; one that the server would not know stands for
+ * it. */
 static bool entry_key(ds_backend *backend, const ds_entry *entry, char **out) {
     (void)backend;
     const ds_zk_link *link = ds_zk_link_of(entry->lease);

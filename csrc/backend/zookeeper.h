@@ -1,11 +1,11 @@
 /* zookeeper.h: the parts of the ZooKeeper backend among themselves. Not seen outside zookeeper*.c.
  *
- * The layers: zookeeper_seam.h (a client library) < links (one ZooKeeper session each) < calls (one ds_call each), of which
- * the operations of backend.h are made. zookeeper_watch.c and zookeeper_tree.c stand beside the calls. What nodes are
- * called: zookeeper_name.c.
+ * The layers: zookeeper_seam.h (a client library) < links (one ZooKeeper session each) < calls (one ds_call each), of
+ * which the operations of backend.h are made. zookeeper_watch.c and zookeeper_tree.c stand beside the calls. What nodes
+ * are called: zookeeper_name.c.
  *
- * A ds_lease is one ZooKeeper session, so it has a link of its own. Questions that belong to no lease travel on whatever
- * link there is; where there is none, one is made, and the first lease to come takes it over.
+ * A ds_lease is one ZooKeeper session, so it has a link of its own. Questions that belong to no lease travel on
+ * whatever link there is; where there is none, one is made, and the first lease to come takes it over.
  */
 #ifndef DS_ZOOKEEPER_H
 #define DS_ZOOKEEPER_H
@@ -198,7 +198,8 @@ const char *ds_zk_code_text(ds_zk_code code);
 
 /* ---- nodes above (zookeeper_parents.c) --------------------------------------------------------------------------- */
 
-/* Makes everything above `full` (which begins with the chroot), then goes on with `then`; a missing chroot ends the call. */
+/* Makes everything above `full` (which begins with the chroot), then goes on with `then`; a missing chroot ends the
+ * call. */
 void ds_zk_make_parents(ds_zk_call *call, const char *full, void (*then)(ds_zk_call *call));
 /* Ends a call that failed: a missing node means a missing chroot. */
 void ds_zk_check_chroot(ds_zk_call *call, const ds_zk_answer *answer);

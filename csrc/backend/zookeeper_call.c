@@ -1,8 +1,8 @@
 /* zookeeper_call.c: calls in flight: waiting for a connection, sending, and every way to end.
  *
- * The library cannot take a request back, and after a lost connection it does not tell what was never sent. So nothing is
- * handed to it before there is a connection: what still waits here was certainly not executed. A call whose owner has
- * gone lives on, without a voice, until its last answer.
+ * The library cannot take a request back, and after a lost connection it does not tell what was never sent. So nothing
+ * is handed to it before there is a connection: what still waits here was certainly not executed. A call whose owner
+ * has gone lives on, without a voice, until its last answer.
  */
 #include "zookeeper.h"
 
@@ -308,8 +308,8 @@ void ds_zk_go(ds_zk_call *call) {
     }
 }
 
-/* Those that wait now, as long as the link lives as it does. They stay in its list until their turn comes: should it die
- * meanwhile, it ends them. */
+/* Those that wait now, as long as the link lives as it does. They stay in its list until their turn comes: should it
+ * die meanwhile, it ends them. */
 static void each_waiting(ds_zk_link *link, void (*visit)(ds_zk_call *call)) {
     ds_zk_life life = link->life;
     size_t count = 0;

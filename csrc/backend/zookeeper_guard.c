@@ -1,5 +1,5 @@
-/* zookeeper_guard.c: writes under a guard: withdrawing entries whose fate is uncertain, values and data while an entry owns
- * its queue, and the removal of somebody else's entry.
+/* zookeeper_guard.c: writes under a guard: withdrawing entries whose fate is uncertain, values and data while an entry
+ * owns its queue, and the removal of somebody else's entry.
  */
 #include "zookeeper.h"
 #include "stamp.h"
@@ -114,8 +114,8 @@ static void on_searched(ds_zk_call *call, const ds_zk_answer *answer) {
     }
 }
 
-/* Each is looked for, even where its name is known, as the leader has the queue now: a creation whose answer was lost is
- * ordered before this, because a session's requests are, and a connection that was given up takes none any more. */
+/* Each is looked for, even where its name is known, as the leader has the queue now: a creation whose answer was lost
+ * is ordered before this, because a session's requests are, and a connection that was given up takes none any more. */
 static void find_next(ds_zk_call *call) {
     if (call->at >= call->data.size) {
         ds_zk_remove_names(call, write_epoch);

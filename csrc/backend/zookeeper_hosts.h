@@ -1,5 +1,5 @@
-/* zookeeper_hosts.h: the servers' names and the addresses behind them: the library is given addresses only, because it would
- * wait for a resolver. The last good addresses stay until better ones have come. */
+/* zookeeper_hosts.h: the servers' names and the addresses behind them: the library is given addresses only, because it
+ * would wait for a resolver. The last good addresses stay until better ones have come. */
 #ifndef DS_ZOOKEEPER_HOSTS_H
 #define DS_ZOOKEEPER_HOSTS_H
 

@@ -1,5 +1,5 @@
-/* zookeeper_link.c: one ZooKeeper session: connecting, being driven by the client's loop, ending. What is asked over it:
- * zookeeper_call.c.
+/* zookeeper_link.c: one ZooKeeper session: connecting, being driven by the client's loop, ending. What is asked over
+ * it: zookeeper_call.c.
  *
  * The library tries one server after the other, but gives each two thirds of the session's time and notices silence as
  * late. So the link looks at its own watch, and breaks the connection of a server that does not answer.
@@ -53,8 +53,8 @@ static void set_timer(ds_zk_link *link, int64_t wait_ms) {
     }
 }
 
-/* Before the first connection nothing else tells those who wait for it that there is none to be had. They are told once:
- * who asks again waits here, and goes on as soon as there is one. */
+/* Before the first connection nothing else tells those who wait for it that there is none to be had. They are told
+ * once: who asks again waits here, and goes on as soon as there is one. */
 static void note_attempt(ds_zk_link *link, int before, const ds_zk_interest *interest) {
     bool failed = interest->refused || (before >= 0 && interest->fd != before);
     if (link->life == DS_ZK_NEW && failed && ++link->failed == link->zookeeper->hosts.count) {

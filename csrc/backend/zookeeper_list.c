@@ -1,5 +1,5 @@
-/* zookeeper_list.c: who is in a queue, or in every queue below a path: names first, then each node's content, many questions
- * in flight at once.
+/* zookeeper_list.c: who is in a queue, or in every queue below a path: names first, then each node's content, many
+ * questions in flight at once.
  */
 #include "zookeeper.h"
 

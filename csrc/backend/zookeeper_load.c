@@ -1,6 +1,6 @@
 /* zookeeper_load.c: see zookeeper_load.h. The module lies beside the file that this code is in (the Lua module, the
- * shared library, a program that has dsync linked in), in the folder dsync below that, or where the system's loader looks
- * for libraries. No variable of dsync's own says where.
+ * shared library, a program that has dsync linked in), in the folder dsync below that, or where the system's loader
+ * looks for libraries. No variable of dsync's own says where.
  */
 #include "zookeeper_load.h"
 

@@ -1,16 +1,16 @@
 /* zookeeper_name.c: what nodes are called, and whose they are. Pure.
  *
- * A node below a lock's path ends in the number that the server gave it. What stands before the number says which recipe
- * it belongs to: Curator's mutex "lock-", its latch "latch-", its readers and writers "__READ__" and "__WRIT__"; kazoo's
- * lock and election "__lock__", its readers "__rlock__".
+ * A node below a lock's path ends in the number that the server gave it. What stands before the number says which
+ * recipe it belongs to: Curator's mutex "lock-", its latch "latch-", its readers and writers "__READ__" and "__WRIT__";
+ * kazoo's lock and election "__lock__", its readers "__rlock__".
  */
 #include "zookeeper.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-/* How many bytes at `at` make a character that ZooKeeper allows in no path: beyond the basic plane, for private use, special,
- * or a control character. 0: it allows this one. */
+/* How many bytes at `at` make a character that ZooKeeper allows in no path: beyond the basic plane, for private use,
+ * special, or a control character. 0: it allows this one. */
 static size_t not_allowed(const unsigned char *at) {
     if (at[0] >= 0xF0) {
         return 4;

@@ -1,6 +1,6 @@
-/* zookeeper_parents.c: making the nodes above a node. Most often only the lowest level is missing, so it is tried first, and
- * those above it only as they turn out to be missing too. The chroot itself is the administrator's: where it is missing,
- * that is said instead.
+/* zookeeper_parents.c: making the nodes above a node. Most often only the lowest level is missing, so it is tried
+ * first, and those above it only as they turn out to be missing too. The chroot itself is the administrator's: where it
+ * is missing, that is said instead.
  *
  * Containers, which the server removes once they are empty, so that a name that was used once leaves nothing behind.
  */

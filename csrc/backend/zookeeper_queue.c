@@ -1,8 +1,8 @@
 /* zookeeper_queue.c: taking, asking for, exchanging and giving up a place in a queue.
  *
- * The queue is the children of its path that belong to the dialect, in the order of the numbers the server gave them; the
- * lowest owns it. A node's creation (czxid) is the token. After a lost answer the node is found again by its nonce, and is
- * ours only if it belongs to the session of now.
+ * The queue is the children of its path that belong to the dialect, in the order of the numbers the server gave them;
+ * the lowest owns it. A node's creation (czxid) is the token. After a lost answer the node is found again by its nonce,
+ * and is ours only if it belongs to the session of now.
  */
 #include "zookeeper.h"
 

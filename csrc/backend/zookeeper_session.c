@@ -1,8 +1,8 @@
-/* zookeeper_session.c: the session as dsync sees it: one ephemeral node whose content says who and which epoch, and that is
- * written anew as a heartbeat.
+/* zookeeper_session.c: the session as dsync sees it: one ephemeral node whose content says who and which epoch, and
+ * that is written anew as a heartbeat.
  *
- * The library's pings are answered by any follower, and prove little; a write passes the leader. The node is no lock's, so
- * that nobody is woken by it.
+ * The library's pings are answered by any follower, and prove little; a write passes the leader. The node is no lock's,
+ * so that nobody is woken by it.
  */
 #include "zookeeper.h"
 #include "stamp.h"
@@ -164,8 +164,8 @@ static void closed(ds_zk_call *call) {
     ds_zk_finish_place(call, DS_PLACE_DONE);
 }
 
-/* Removed and confirmed, because the library does not wait for the answer to the end of a session, and whoever is next may
- * be told now. */
+/* Removed and confirmed, because the library does not wait for the answer to the end of a session, and whoever is next
+ * may be told now. */
 static void remove_all(ds_zk_call *call) {
     ds_zk_remove_names(call, closed);
 }

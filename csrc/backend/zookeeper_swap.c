@@ -1,5 +1,5 @@
-/* zookeeper_swap.c: handing a lock to a waiter of the same client: the old entry goes and a new one comes at the tail in one
- * multi, whose answer has no creation number: that is asked for afterwards.
+/* zookeeper_swap.c: handing a lock to a waiter of the same client: the old entry goes and a new one comes at the tail
+ * in one multi, whose answer has no creation number: that is asked for afterwards.
  */
 #include "zookeeper.h"
 

@@ -1,5 +1,5 @@
-/* zookeeper_tree.c: watching everything below a path: each level for new nodes, each member for its content. What has changed
- * is not told, only that something has: whoever watches lists again.
+/* zookeeper_tree.c: watching everything below a path: each level for new nodes, each member for its content. What has
+ * changed is not told, only that something has: whoever watches lists again.
  */
 #include "zookeeper.h"
 

@@ -1,8 +1,9 @@
 /* zookeeper_watch.c: watches on single nodes, and what is common to all watches.
  *
- * ZooKeeper's watches are one-shot and belong to a connection; the library sets them anew after a reconnection. For a node
- * of somebody else the watch on its children is used: ephemeral nodes have none, so it speaks only when the node goes, and
- * not when its content changes. A watch that nobody wants any more stays with the server until its node goes.
+ * ZooKeeper's watches are one-shot and belong to a connection; the library sets them anew after a reconnection. For
+ * a node of somebody else the watch on its children is used: ephemeral nodes have none, so it speaks only when the
+ * node goes, and not when its content changes. A watch that nobody wants any more stays with the server until its
+ * node goes.
  */
 #include "zookeeper.h"
 

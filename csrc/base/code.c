@@ -1,4 +1,5 @@
-/* code.c: the stable names of codes and reasons, and the writing of errors. No messages of its own but "out of memory". */
+/* code.c: the stable names of codes and reasons, and the writing of errors. No messages of its own but "out of
+ * memory". */
 #include "error.h"
 #include "utf8.h"
 

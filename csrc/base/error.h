@@ -5,8 +5,9 @@
 #include "base.h"
 #include "../dsync.h"
 
-/* Writes code and message and returns the code. `error` may be NULL. The arguments may point into error->message. Control
- * characters become spaces, malformed UTF-8 becomes "?", and what is too long ends in "..." between two characters. */
+/* Writes code and message and returns the code. `error` may be NULL. The arguments may point into error->message.
+ * Control characters become spaces, malformed UTF-8 becomes "?", and what is too long ends in "..." between two
+ * characters. */
 dsync_code ds_error_set(dsync_error *error, dsync_code code, const char *format, ...) DS_PRINTF(3, 4);
 /* DSYNC_RESOURCE, "out of memory". */
 dsync_code ds_error_no_memory(dsync_error *error);

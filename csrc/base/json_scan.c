@@ -1,7 +1,8 @@
 /* json_scan.c: a recursive-descent reader of RFC 8259 that accepts nothing beyond it and builds nothing but the copy.
  *
- * It refuses what cJSON lets pass (text after the value, control characters in strings, malformed UTF-8, numbers such as
- * "01" or "1.", NUL) and bounds what cJSON would have to allocate. Duplicate keys are json.c's: they need decoded keys.
+ * It refuses what cJSON lets pass (text after the value, control characters in strings, malformed UTF-8, numbers such
+ * as "01" or "1.", NUL) and bounds what cJSON would have to allocate. Duplicate keys are json.c's: they need decoded
+ * keys.
  */
 #include "json_scan.h"
 

@@ -9,8 +9,8 @@
 #define DS_JSON_NUMBER_MARK '\001'
 #define DS_JSON_STRING_MARK '\002'
 
-/* Checks that `text` is exactly one JSON value within the limits and appends the copy for cJSON to `copy`. NULL when all
- * is well, else a static reason; running out of memory is told by copy->failed alone. */
+/* Checks that `text` is exactly one JSON value within the limits and appends the copy for cJSON to `copy`. NULL when
+ * all is well, else a static reason; running out of memory is told by copy->failed alone. */
 const char *ds_json_scan(ds_buf *copy, const char *text, size_t size, const ds_json_limits *limits);
 
 #endif

@@ -1,4 +1,5 @@
-/* map.h: a hash map from strings to pointers. The map copies its keys and does not own its values, which are never NULL. */
+/* map.h: a hash map from strings to pointers. The map copies its keys and does not own its values, which are never
+ * NULL. */
 #ifndef DS_MAP_H
 #define DS_MAP_H
 
@@ -18,8 +19,8 @@ void ds_map_free(ds_map *map);
 void *ds_map_get(const ds_map *map, const char *key);                   /* NULL when absent */
 bool ds_map_put(ds_map *map, const char *key, void *value) DS_MUST_USE; /* replaces; false: out of memory */
 void *ds_map_remove(ds_map *map, const char *key);                      /* what was there, or NULL */
-/* Walks the map: *cursor starts at 0; returns NULL at the end. Removing the returned key during the walk is fine, adding
- * is not. */
+/* Walks the map: *cursor starts at 0; returns NULL at the end. Removing the returned key during the walk is fine,
+ * adding is not. */
 void *ds_map_next(const ds_map *map, size_t *cursor, const char **key);
 
 #endif

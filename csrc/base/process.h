@@ -1,5 +1,5 @@
-/* process.h: which process is this? Asked at every call, because a forked child must not touch what its parent owns, and
- * therefore without a system call. */
+/* process.h: which process is this? Asked at every call, because a forked child must not touch what its parent owns,
+ * and therefore without a system call. */
 #ifndef DS_PROCESS_H
 #define DS_PROCESS_H
 

@@ -5,7 +5,7 @@
 #define FIRST_MS (INT64_C(-719528) * DAY_MS)        /* 0000-01-01 */
 #define AFTER_MS (INT64_C(2932897) * DAY_MS)        /* 10000-01-01 */
 #define ERA_DAYS INT64_C(146097)                    /* 400 years */
-#define ERA_OFFSET (INT64_C(719468) + 5 * ERA_DAYS) /* days from a 1 March of year -2000 to 1970: keeps sums positive */
+#define ERA_OFFSET (INT64_C(719468) + 5 * ERA_DAYS) /* days from 1 March -2000 to 1970: keeps sums positive */
 
 /* A civil date as a number of days since 1970. Years begin in March here, so that the leap day is the last. */
 static int64_t days_of(int64_t year, int64_t month, int64_t day) {

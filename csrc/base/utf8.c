@@ -55,7 +55,8 @@ size_t ds_utf8_cut(const char *text, size_t length, size_t most) {
         return length;
     }
     size_t cut = most;
-    /* At most three bytes back is the lead of the sequence that straddles the cut; malformed text is cut where it is. */
+    /* At most three bytes back is the lead of the sequence that straddles the cut; malformed text is cut where it
+     * is. */
     for (size_t back = 0; back < 4 && back <= most; back++) {
         if (((unsigned char)text[most - back] & 0xc0U) != 0x80U) {
             cut = most - back;

@@ -183,8 +183,8 @@ void ds_op_finish(dsync_op *op, dsync_code code, const char *message); /* drops 
 dsync_code ds_op_await(dsync_op *op, dsync_error *error);
 
 /* ---- results.c --------------------------------------------------------------------------------------------------- */
-/* The name (and for elections the namespace) in a path made by ds_lock_path, as new strings; the path itself where it is
- * none of ours. False: out of memory. */
+/* The name (and for elections the namespace) in a path made by ds_lock_path, as new strings; the path itself where it
+ * is none of ours. False: out of memory. */
 bool ds_path_names(const dsync_client *client, const char *path, bool leader, char **name, char **name_space);
 bool ds_op_add_page(dsync_op *op, const ds_reply *reply);
 void ds_op_free_results(dsync_op *op);
@@ -195,7 +195,8 @@ void ds_alarms_end(dsync_lock *lock);  /* it ended in order */
 
 /* ---- locks.c ----------------------------------------------------------------------------------------------------- */
 void ds_lock_unref(dsync_lock *lock);
-/* The path of a lock or election by the client's options and these, under the mutex: it may warn. False: error filled. */
+/* The path of a lock or election by the client's options and these, under the mutex: it may warn. False: error
+ * filled. */
 bool ds_lock_path(dsync_client *client, const char *name, const dsync_lock_options *options, bool leader, ds_buf *out,
                   dsync_error *error);
 bool ds_lock_check_value(const dsync_client *client, const char *value, size_t size, bool is_json, dsync_error *error);

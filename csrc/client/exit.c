@@ -1,5 +1,5 @@
-/* exit.c: clients that close while the process ends: exit() gives each its close_timeout, so that a program which simply ends
- * does not leave its locks behind until their ttl is over. Closes nothing itself.
+/* exit.c: clients that close while the process ends: exit() gives each its close_timeout, so that a program which
+ * simply ends does not leave its locks behind until their ttl is over. Closes nothing itself.
  */
 #include "client.h"
 

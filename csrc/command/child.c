@@ -158,8 +158,8 @@ static pid_t start(plan_t *plan, int *failure) {
 }
 
 /* spawn({program, argument, ...}, {"NAME=value", ...}, {group = , terminal = , limit = }) -> pid, or nil, message,
- * "missing" or "refused". With `group` it gets a process group of its own, with `terminal` that group gets the terminal.
- * It dies when this process does, and when its limit (seconds; see limit()) has passed. */
+ * "missing" or "refused". With `group` it gets a process group of its own, with `terminal` that group gets the
+ * terminal. It dies when this process does, and when its limit (seconds; see limit()) has passed. */
 int process_spawn(lua_State *L) {
     for (int i = 1; i <= 3; i++) {
         luaL_checktype(L, i, LUA_TTABLE);

@@ -15,7 +15,8 @@
 
 /* ---- signals.c --------------------------------------------------------------------------------------------------- */
 
-/* The number of the signal with this name ("TERM"), 0 when there is none; and the reverse, NULL when it has none here. */
+/* The number of the signal with this name ("TERM"), 0 when there is none; and the reverse, NULL when it has none
+ * here. */
 int process_signal_number(const char *name);
 const char *process_signal_name(int number);
 /* Puts signals back as they were before take(): for a child that is about to run another program. Async-signal-safe. */

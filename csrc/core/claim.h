@@ -1,8 +1,8 @@
 /* claim.h: what a lock object knows of its own acquisition, readable by any thread without a lock.
  *
- * The core writes it (on the thread that owns the protocol state); anybody may ask. Whether it is held is computed at the
- * moment of the question from the state, the deadlines and the clock: it stays right when the I/O thread is starved, the
- * process was stopped or the network is gone.
+ * The core writes it (on the thread that owns the protocol state); anybody may ask. Whether it is held is computed at
+ * the moment of the question from the state, the deadlines and the clock: it stays right when the I/O thread is
+ * starved, the process was stopped or the network is gone.
  */
 #ifndef DS_CLAIM_H
 #define DS_CLAIM_H

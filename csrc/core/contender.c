@@ -1,8 +1,8 @@
-/* contender.c: the local queue of a contender: who in this client wants the entry, whose turn it is, and how each is told.
- * What happens on the server is contender_entry.c's business.
+/* contender.c: the local queue of a contender: who in this client wants the entry, whose turn it is, and how each is
+ * told. What happens on the server is contender_entry.c's business.
  *
- * Invariants: ENTERING and WAITING have at least one waiter, the first of which the entry is for; HELD and LOSING have a
- * holder; IDLE has no entry. Callbacks to waiters come last in every function, because they may call back in.
+ * Invariants: ENTERING and WAITING have at least one waiter, the first of which the entry is for; HELD and LOSING have
+ * a holder; IDLE has no entry. Callbacks to waiters come last in every function, because they may call back in.
  */
 #include "contender.h"
 

@@ -1,9 +1,9 @@
 /* contender.h: a place in a named queue, and who in this client wants it.
  *
- * Two things, kept apart: the *entry* is what the server sees; a *waiter* is somebody here who asked. Locks: all waiters of
- * one path in one client share one entry and take turns; when the holder releases and another waits, the old entry is
- * removed and a new one put at the tail in one request, so other clients keep their turn. Candidates of an election share
- * nothing: each is a contender of its own.
+ * Two things, kept apart: the *entry* is what the server sees; a *waiter* is somebody here who asked. Locks: all
+ * waiters of one path in one client share one entry and take turns; when the holder releases and another waits, the old
+ * entry is removed and a new one put at the tail in one request, so other clients keep their turn. Candidates of an
+ * election share nothing: each is a contender of its own.
  */
 #ifndef DS_CONTENDER_H
 #define DS_CONTENDER_H
@@ -56,8 +56,8 @@ struct ds_waiter {
     int64_t queued_wall_ms;
 };
 
-/* How a release ended: DSYNC_OK, DSYNC_LOST, DSYNC_UNKNOWN (not confirmed in time; `free_by_ms` is the wall-clock time by
- * which the server will have freed it). */
+/* How a release ended: DSYNC_OK, DSYNC_LOST, DSYNC_UNKNOWN (not confirmed in time; `free_by_ms` is the wall-clock time
+ * by which the server will have freed it). */
 typedef struct ds_release ds_release;
 struct ds_release {
     void (*done)(ds_release *release, dsync_code code, int64_t free_by_ms);
@@ -124,14 +124,14 @@ void ds_waiter_cancel(ds_waiter *waiter, dsync_code code, const char *message);
 void ds_waiter_release(ds_waiter *waiter, ds_release *release, int64_t timeout_ns);
 /* The owner of `release` no longer wants to hear. */
 void ds_release_forget(ds_release *release);
-/* If the time of a HOLDING waiter is over and no timer has said so yet, says so now: ended() is called. For callers that
- * come before the loop does (after the process was stopped). */
+/* If the time of a HOLDING waiter is over and no timer has said so yet, says so now: ended() is called. For callers
+ * that come before the loop does (after the process was stopped). */
 void ds_waiter_look(ds_waiter *waiter);
 /* An answer to a guarded write proved that the entry of a HOLDING waiter is no longer there: not held from now on, and
  * ended() follows as soon as it is known why. */
 void ds_waiter_gone(ds_waiter *waiter);
-/* If what a HOLDING waiter held is gone and only the reason is still being asked for, ends it now: ended() is called. For
- * an owner who wants to acquire again. */
+/* If what a HOLDING waiter held is gone and only the reason is still being asked for, ends it now: ended() is called.
+ * For an owner who wants to acquire again. */
 void ds_waiter_end_loss(ds_waiter *waiter);
 /* The owner of the waiter goes away: whatever its state, it is DONE when this returns. What it held is released in the
  * background; what it waited for is settled with DSYNC_CANCELLED. */
@@ -142,8 +142,8 @@ ds_session *ds_waiter_session(const ds_waiter *waiter);
 
 const char *ds_contender_state_name(ds_contender_state state);
 bool ds_contender_may_move(ds_contender_state from, ds_contender_state to);
-/* Before the entry's value is written by somebody else: takes back the write of acquired_at. True: a copy of it may still
- * be on its way, and the session's epoch must be moved first. */
+/* Before the entry's value is written by somebody else: takes back the write of acquired_at. True: a copy of it may
+ * still be on its way, and the session's epoch must be moved first. */
 bool ds_waiter_claim_value(ds_waiter *waiter);
 /* When the acquisition began, CLOCK_REALTIME in ms. */
 int64_t ds_waiter_held_wall_ms(const ds_waiter *waiter);

@@ -1,5 +1,5 @@
-/* contender_session.c: a contender and its session: what it does when that is ready, renewed or lost, and how long it bears
- * that nobody answers.
+/* contender_session.c: a contender and its session: what it does when that is ready, renewed or lost, and how long it
+ * bears that nobody answers.
  */
 #include <stdio.h>
 

@@ -1,4 +1,5 @@
-/* contender_watch.c: what a contender hears of entries: whoever is ahead, and its own; and acquired_at beside its own. */
+/* contender_watch.c: what a contender hears of entries: whoever is ahead, and its own; and acquired_at beside its
+ * own. */
 #include <string.h>
 
 #include "contender_entry.h"
@@ -45,8 +46,9 @@ static void on_ahead(ds_watch *watch, const ds_watch_event *event) {
     }
 }
 
-/* In a small queue one watch on all of it costs less than a new one at every turn, and it is there before the next turn
- * begins. In a large one everybody would be told of everything. Room between the two, so as not to go back and forth. */
+/* In a small queue one watch on all of it costs less than a new one at every turn, and it is there before the next
+ * turn begins. In a large one everybody would be told of everything. Room between the two, so as not to go back and
+ * forth. */
 static bool whole_queue(const ds_contender *c, int64_t crowd) {
     bool whole_now = c->ahead_on && c->ahead_whole;
     return whole_now ? crowd <= SMALL_CROWD * 2 : crowd > 0 && crowd <= SMALL_CROWD;
@@ -193,7 +195,8 @@ void ds_entry_watch_own(ds_contender *c) {
     if (c->own_on || !ds_entry_backend(c)->ops->entry_key(ds_entry_backend(c), &c->entry, &key)) {
         return;
     }
-    /* Once it has ended it begins in the present, because the past may have been compacted, and READY looks for itself. */
+    /* Once it has ended it begins in the present, because the past may have been compacted, and READY looks for
+     * itself. */
     int64_t since = c->own_ended ? 0 : c->entry.token + 1;
     ds_watch_spec spec = {.key = key, .deletes_only = true, .since = since, .lease = &c->user.session->lease};
     c->own_ready = false;

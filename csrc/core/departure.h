@@ -2,8 +2,8 @@
  * hold the entry any more (its session is gone).
  *
  * An entry whose acquire had a certain outcome leaves by itself. One whose acquire may still be under way somewhere (no
- * answer, or sent twice) is withdrawn: removed in the same step that moves the session's epoch, after which no late copy
- * can bring it back.
+ * answer, or sent twice) is withdrawn: removed in the same step that moves the session's epoch, after which no late
+ * copy can bring it back.
  */
 #ifndef DS_DEPARTURE_H
 #define DS_DEPARTURE_H
@@ -29,9 +29,9 @@ struct ds_departure {
     void *context;
 };
 
-/* Begins the removal of `entry` (its strings are copied) from the session it was entered under. `dirty`: its outcome is or
- * was uncertain. `entry` NULL: only move the epoch. NULL: out of memory; then the session must be lost, because nothing
- * else removes the entry for certain (the function does that itself). */
+/* Begins the removal of `entry` (its strings are copied) from the session it was entered under. `dirty`: its outcome is
+ * or was uncertain. `entry` NULL: only move the epoch. NULL: out of memory; then the session must be lost, because
+ * nothing else removes the entry for certain (the function does that itself). */
 ds_departure *ds_depart(ds_session *session, const ds_entry *entry, bool dirty, ds_departed_fn departed, void *context);
 /* The owner no longer wants to hear. The removal goes on. */
 void ds_departure_forget(ds_departure *departure);

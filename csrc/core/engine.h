@@ -1,8 +1,8 @@
 /* engine.h: one client's protocol state: its sessions, contenders, departures and observers, over one backend.
  *
- * No I/O, no thread, no clock of its own: everything reaches the world through `world` and `backend`. All of core/ runs on
- * the thread that owns the client at that moment. Callbacks that leave the core (settled, ended, ...) are called from
- * here and may call back in.
+ * No I/O, no thread, no clock of its own: everything reaches the world through `world` and `backend`. All of core/ runs
+ * on the thread that owns the client at that moment. Callbacks that leave the core (settled, ended, ...) are called
+ * from here and may call back in.
  */
 #ifndef DS_ENGINE_H
 #define DS_ENGINE_H

@@ -1,5 +1,5 @@
-/* name.c: what a name may be, and the keys made of names. Nothing here knows a store; stricter rules of one store (such as
- * Consul's about a leading slash) are its backend's. */
+/* name.c: what a name may be, and the keys made of names. Nothing here knows a store; stricter rules of one store (such
+ * as Consul's about a leading slash) are its backend's. */
 #include "name.h"
 #include "../base/error.h"
 #include "../base/utf8.h"

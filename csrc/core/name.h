@@ -25,8 +25,8 @@ typedef struct ds_keyspace {
     bool global;        /* scope = "global" */
 } ds_keyspace;
 
-/* Append "<prefix>[/region/<region>|/global]/lock/<name>" and its kin. With name "" they end after the slash-less parent
- * ("<prefix>/lock"). */
+/* Append "<prefix>[/region/<region>|/global]/lock/<name>" and its kin. With name "" they end after the slash-less
+ * parent ("<prefix>/lock"). */
 void ds_key_lock(ds_buf *out, const ds_keyspace *space, const char *name);
 void ds_key_leader(ds_buf *out, const ds_keyspace *space, const char *name_space, const char *name);
 void ds_key_data(ds_buf *out, const ds_keyspace *space, const char *key);

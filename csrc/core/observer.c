@@ -1,5 +1,5 @@
-/* observer.c: see observer.h. Watch from now on, then list, then tell the difference; every event after that is applied to
- * the state in memory. Whatever is doubtful (an event while listing, a watch that ended) leads to listing again.
+/* observer.c: see observer.h. Watch from now on, then list, then tell the difference; every event after that is applied
+ * to the state in memory. Whatever is doubtful (an event while listing, a watch that ended) leads to listing again.
  */
 #include "observer_parts.h"
 
@@ -231,8 +231,8 @@ static void list_all(ds_observer *observer) {
 
 /* ---- watching ---------------------------------------------------------------------------------------------------- */
 
-/* The path of an entry is its key without the last segment; but all below the path of one election is in its queue, as in
- * its listing. NULL: out of memory. */
+/* The path of an entry is its key without the last segment; but all below the path of one election is in its queue, as
+ * in its listing. NULL: out of memory. */
 static ds_election *election_of_entry(ds_observer *observer, const char *key, size_t length) {
     if (!observer->subtree) {
         return ds_observer_election(observer, observer->path);

@@ -1,7 +1,7 @@
 /* observer.h: follows who leads and who waits, in one election or in all below a path.
  *
- * Begins with the present state, survives reconnects and compactions by listing anew, and always converges to the present
- * leader: what it tells is the difference between what it told before and what is there now.
+ * Begins with the present state, survives reconnects and compactions by listing anew, and always converges to the
+ * present leader: what it tells is the difference between what it told before and what is there now.
  */
 #ifndef DS_OBSERVER_H
 #define DS_OBSERVER_H
@@ -63,8 +63,8 @@ struct ds_observer {
 
 /* Begins to follow `path` (copied). The callbacks are set by the owner. False: out of memory. */
 bool ds_observer_start(ds_engine *engine, ds_observer *observer, const char *path, bool subtree);
-/* Ends it: on_end is called. Harmless when it has ended. From inside on_change too: then the observer's memory must last
- * until that has returned. */
+/* Ends it: on_end is called. Harmless when it has ended. From inside on_change too: then the observer's memory must
+ * last until that has returned. */
 void ds_observer_end(ds_observer *observer, dsync_code code, const char *message);
 
 #endif

@@ -1,5 +1,5 @@
-/* observer_parts.h: what an observer's files share: observer.c watches, lists and tells, observer_state.c remembers. For
- * nobody else.
+/* observer_parts.h: what an observer's files share: observer.c watches, lists and tells, observer_state.c remembers.
+ * For nobody else.
  */
 #ifndef DS_OBSERVER_PARTS_H
 #define DS_OBSERVER_PARTS_H

@@ -1,5 +1,5 @@
-/* observer_state.c: what an observer has been told: elections and their members, each found by its name however many there
- * are. Tells nobody anything.
+/* observer_state.c: what an observer has been told: elections and their members, each found by its name however many
+ * there are. Tells nobody anything.
  */
 #include "observer_parts.h"
 

@@ -1,5 +1,5 @@
-/* session.c: see session.h. A session's life: OPENING → LIVE ⇄ SUSPECT → CLOSING → CLOSED. Here is its beginning and its
- * end; what keeps it alive is in session_renew.c, who hangs on it in session_users.c.
+/* session.c: see session.h. A session's life: OPENING → LIVE ⇄ SUSPECT → CLOSING → CLOSED. Here is its beginning and
+ * its end; what keeps it alive is in session_renew.c, who hangs on it in session_users.c.
  *
  * One call at a time is under way (open, renew or close, by state); `renew_timer` starts the next one. `deadline_timer`
  * first marks suspicion and then, without asking anybody, the end. Nothing a late reply says moves a deadline that has

@@ -1,7 +1,8 @@
 /* session.h: the lease keeper: opens one session on the server, keeps it alive, and says by clock when it ends.
  *
- * The one place that knows deadlines. Holds no queue logic: contenders hang on a session and are told when it is ready and
- * when it is lost. Also owns the session's epoch, and therefore the withdrawal of entries whose fate is uncertain.
+ * The one place that knows deadlines. Holds no queue logic: contenders hang on a session and are told when it is
+ * ready and when it is lost. Also owns the session's epoch, and therefore the withdrawal of entries whose fate is
+ * uncertain.
  */
 #ifndef DS_SESSION_H
 #define DS_SESSION_H
@@ -36,7 +37,8 @@ struct ds_session_user {
     void (*ready)(ds_session_user *user); /* it is live now */
     /* It could not be opened and will not be: `code` and `message` say why. Detached already. */
     void (*failed)(ds_session_user *user, dsync_code code, const char *message);
-    /* It is gone, for this and all others: whatever rests on it is not held from now on. Starts nothing and calls nobody. */
+    /* It is gone, for this and all others: whatever rests on it is not held from now on. Starts nothing and calls
+     * nobody. */
     void (*doomed)(ds_session_user *user, dsync_reason reason);
     void (*lost)(ds_session_user *user, dsync_reason reason); /* it is gone; detached already; after `doomed` */
     void (*renewed)(ds_session_user *user);                   /* the deadline has moved */
@@ -93,8 +95,8 @@ bool ds_session_past_deadline(const ds_session *session);
 void ds_session_lose(ds_session *session, dsync_reason reason, const char *why);
 /* Ends it deliberately (client closing, own session idle): no user may be attached. */
 void ds_session_end(ds_session *session);
-/* Calls user->hint once, DS_HINT_DELAY_NS from now, unless it is detached or takes it back before: whatever is only worth
- * its cost for those that stay longer than a moment (watching the own entry, showing acquired_at). */
+/* Calls user->hint once, DS_HINT_DELAY_NS from now, unless it is detached or takes it back before: whatever is only
+ * worth its cost for those that stay longer than a moment (watching the own entry, showing acquired_at). */
 void ds_session_hint(ds_session_user *user);
 void ds_session_unhint(ds_session_user *user);
 const char *ds_session_state_name(ds_session_state state);

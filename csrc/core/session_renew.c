@@ -67,7 +67,8 @@ static void confirmed(ds_session *session, int64_t granted_ms) {
     }
     session->sent_ns = session->trying_ns;
     session->deadline_ns = ds_timing_deadline(&session->timing, session->sent_ns);
-    /* Begun milliseconds count, that of the reading and the last one: on an undisturbed host deadline_ns comes first. */
+    /* Begun milliseconds count, that of the reading and the last one: on an undisturbed host deadline_ns comes
+     * first. */
     int64_t good_ns = session->timing.ttl_ns - session->timing.margin_ns;
     session->wall_deadline_ms = session->trying_wall_ms + (good_ns + DS_MS - 1) / DS_MS + 1;
     session->attempt = 0;

@@ -1,7 +1,8 @@
 /* session_users.c: who hangs on a session, and how they are told. */
 #include "session_parts.h"
 
-/* Tells every user there is now. They may come and go meanwhile, and the session may even be lost: it is only not freed. */
+/* Tells every user there is now. They may come and go meanwhile, and the session may even be lost: it is only not
+ * freed. */
 void ds_session_tell(ds_session *session, ds_session_news what) {
     size_t count = 0;
     for (ds_list *link = session->users.next; link != &session->users; link = link->next) {

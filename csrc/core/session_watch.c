@@ -1,5 +1,5 @@
-/* session_watch.c: what is only worth its cost for a session, or for something on it, that stays longer than a moment: the
- * watch on the session key, and hints.
+/* session_watch.c: what is only worth its cost for a session, or for something on it, that stays longer than a moment:
+ * the watch on the session key, and hints.
  */
 #include "session_parts.h"
 
@@ -64,8 +64,8 @@ void ds_session_watch_key(ds_session *session) {
     if (!backend->ops->session_key(backend, &session->lease, &key)) {
         return;
     }
-    /* In the present, which is instant on every server, and the past may have been compacted. If the key is gone already,
-     * an entry's own watch tells, or else the next renewal. */
+    /* In the present, which is instant on every server, and the past may have been compacted. If the key is gone
+     * already, an entry's own watch tells, or else the next renewal. */
     ds_watch_spec spec = {
         .key = key, .deletes_only = true, .keys_only = true, .seen = session->lease.created, .lease = &session->lease};
     session->watch.on_event = on_watch;

@@ -28,7 +28,8 @@ bool ds_timing_plan(ds_timing *timing, int64_t ttl_ms, int margin_divisor, int r
     }
     int64_t room = (ttl - margin - timing->renew_ns) / 3;
     if (request_timeout_ms * DS_MS > room) {
-        /* Shown rounded to the side that fits; in floating point, because the product of two times may not fit 63 bits. */
+        /* Shown rounded to the side that fits; in floating point, because the product of two times may not fit 63
+         * bits. */
         int64_t need_ds = (int64_t)((double)request_timeout_ms / 100 * (double)ttl / (double)room) + 1;
         int64_t most_cs = room / (10 * DS_MS);
         ds_error_set(error, DSYNC_CONFIG,

@@ -1,7 +1,8 @@
 /* timing.h: the arithmetic of leases. Pure: every function is a function of its arguments.
  *
- * A session is believed for `ttl - margin`, counted from before its last confirmed renewal was sent; it is renewed every
- * `renew`, with room for three tries in between. The clocks of client and server are never compared, only their rates.
+ * A session is believed for `ttl - margin`, counted from before its last confirmed renewal was sent; it is renewed
+ * every `renew`, with room for three tries in between. The clocks of client and server are never compared, only their
+ * rates.
  */
 #ifndef DS_TIMING_H
 #define DS_TIMING_H

@@ -3,8 +3,8 @@
  * Production plugs in libcurl and CLOCK_BOOTTIME (net/loop.h), the simulator model servers and virtual time, the fuzzer
  * bytes. Nothing above this line opens a socket, reads a clock, starts a thread or asks for randomness in another way.
  *
- * Everything here is called by the one thread that owns the client's protocol state at that moment; only `notify` may be
- * called by any thread. Callbacks never run inside the call that caused them: they come later, from the loop.
+ * Everything here is called by the one thread that owns the client's protocol state at that moment; only `notify` may
+ * be called by any thread. Callbacks never run inside the call that caused them: they come later, from the loop.
  */
 #ifndef DS_WORLD_H
 #define DS_WORLD_H
@@ -22,9 +22,9 @@ struct ds_timer {
     ds_timer *child, *next, *prev; /* the world's: setting a timer must not need memory */
 };
 
-/* Something to run soon. Embedded in its owner; initialise `node` with ds_list_init. Posting a posted task does nothing.
- * ds_list_remove(&task->node) takes it back (owner's thread only); a task that was given to notify is taken back with
- * ds_take_back. */
+/* Something to run soon. Embedded in its owner; initialise `node` with ds_list_init. Posting a posted task does
+ * nothing. ds_list_remove(&task->node) takes it back (owner's thread only); a task that was given to notify is taken
+ * back with ds_take_back. */
 typedef struct ds_task ds_task;
 struct ds_task {
     ds_list node;
@@ -122,11 +122,11 @@ typedef struct ds_world_ops {
     void (*http_cancel)(ds_world *world, ds_http *http);
     /* Appends to the body of a duplex request; copied. False: out of memory or the request has ended. */
     bool (*http_send)(ds_world *world, ds_http *http, const void *bytes, size_t count);
-    /* Takes back a task that was given to notify, while other threads may be notifying other tasks. NULL in a world that
-     * has one thread only. */
+    /* Takes back a task that was given to notify, while other threads may be notifying other tasks. NULL in a world
+     * that has one thread only. */
     void (*take_back)(ds_world *world, ds_task *task);
-    /* Begins to look at a descriptor, or takes note of another `fd` or `want`. Owner's thread only. NULL, both, in a world
-     * without descriptors. */
+    /* Begins to look at a descriptor, or takes note of another `fd` or `want`. Owner's thread only. NULL, both, in a
+     * world without descriptors. */
     void (*fd_watch)(ds_world *world, ds_fd *fd);
     void (*fd_unwatch)(ds_world *world, ds_fd *fd); /* harmless when it is not watched; before it is closed */
 } ds_world_ops;

@@ -32,7 +32,8 @@ typedef struct bind_client {
 /* (nil, message, code) on the stack; returns 3. */
 int bind_fail(lua_State *L, const dsync_error *error);
 int bind_fail_with(lua_State *L, dsync_code code, const char *message);
-/* Creates the metatable `name` with these methods (and __gc), or does nothing when it is there. Leaves the stack alone. */
+/* Creates the metatable `name` with these methods (and __gc), or does nothing when it is there. Leaves the stack
+ * alone. */
 void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction finalise);
 void bind_methods(lua_State *L, const luaL_Reg *methods); /* into the table on top */
 
@@ -45,7 +46,8 @@ void bind_link_class(lua_State *L);
 
 /* ---- options.c --------------------------------------------------------------------------------------------------- */
 
-/* Seconds to milliseconds, rounded up so that a short time never becomes none. Negative, not a number or too long: -1. */
+/* Seconds to milliseconds, rounded up so that a short time never becomes none. Negative, not a number or too long:
+ * -1. */
 int64_t bind_to_ms(lua_Number seconds);
 /* Argument `index`: seconds, or nil for -1 ("for ever"). */
 int64_t bind_check_ms(lua_State *L, int index);
@@ -64,8 +66,8 @@ int64_t bind_check_token(lua_State *L, int index);
 
 int bind_open(lua_State *L); /* core.open */
 bind_client *bind_check_client(lua_State *L, int index);
-/* Pushes the userdata of a lock or candidate of the client at `client_index`; (nil, message, code) on failure. Returns the
- * number of results. */
+/* Pushes the userdata of a lock or candidate of the client at `client_index`; (nil, message, code) on failure. Returns
+ * the number of results. */
 int bind_new_lock(lua_State *L, int client_index, int is_leader);
 
 typedef struct bind_op {

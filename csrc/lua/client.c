@@ -94,7 +94,8 @@ static int push_text(lua_State *L) {
     return 1;
 }
 
-/* client:options() -> JSON text. The copy is made in a protected call, so that the original is freed whatever happens. */
+/* client:options() -> JSON text. The copy is made in a protected call, so that the original is freed whatever
+ * happens. */
 static int client_options(lua_State *L) {
     char *text = dsync_client_options(check_handle(L));
     if (text == NULL) {

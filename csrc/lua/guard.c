@@ -1,14 +1,14 @@
 /* guard.c: stops a busy Lua function at the moment its lock is lost: what lock:guard() needs from C.
  *
- * A guard is a slot in a list that signal handlers may walk. When the acquisition is lost, the client's thread sends the
- * guarded thread a signal; the handler arms a debug hook in the guarded coroutine (lua_sethook may be called from a
+ * A guard is a slot in a list that signal handlers may walk. When the acquisition is lost, the client's thread sends
+ * the guarded thread a signal; the handler arms a debug hook in the guarded coroutine (lua_sethook may be called from a
  * handler: the sources of every Lua say so), and the hook raises the error. Until then nothing is hooked, and a guarded
  * function runs at full speed.
  *
  * The hook raises once. Then the function has a grace to clean up; when that is over, the hook raises at every
  * instruction, so that a function which swallows errors ends too. It never raises while dsync's own Lua code runs: that
- * code stays consistent, and so the end of a guard is out of the hook's reach even where it is written in Lua. The user's
- * own hook is put back when the guard ends.
+ * code stays consistent, and so the end of a guard is out of the hook's reach even where it is written in Lua. The
+ * user's own hook is put back when the guard ends.
  */
 #include "guard.h"
 
@@ -105,8 +105,8 @@ static int call_resumed(lua_State *L) {
 }
 #endif
 
-/* guard:call(handler, fn, ...) -> lost, true and fn's results, or lost, false and what the handler made of the error. The
- * guard is over then: no error that its hook raises leaves this call. */
+/* guard:call(handler, fn, ...) -> lost, true and fn's results, or lost, false and what the handler made of the error.
+ * The guard is over then: no error that its hook raises leaves this call. */
 static int guard_call(lua_State *L) {
     (void)check_guard(L);
     luaL_checkany(L, 3);
@@ -145,9 +145,9 @@ static void keep_things(lua_State *L) {
     bind_set_anchor(L, -2);
 }
 
-/* lock:guard(make_error, own, shared) -> guard of the running coroutine, whether a signal will tell; or nil, message, code.
- * make_error() returns what is raised; `own` names the sources that are spared, own, own.lua and own/...; `shared`: one hook
- * for all coroutines. */
+/* lock:guard(make_error, own, shared) -> guard of the running coroutine, whether a signal will tell; or nil, message,
+ * code. make_error() returns what is raised; `own` names the sources that are spared, own, own.lua and own/...;
+ * `shared`: one hook for all coroutines. */
 int bind_guard(lua_State *L, dsync_lock *lock) {
     luaL_checktype(L, 2, LUA_TFUNCTION);
     size_t own_size = 0;

@@ -1,7 +1,7 @@
 /* guard_signal.c: the signal by which a guarded thread learns that a lock was lost: which one, and its handler.
  *
- * The program's signals are its own: one is taken only when its disposition is the default, and a handler once set stays,
- * as a signal that was sent may arrive late.
+ * The program's signals are its own: one is taken only when its disposition is the default, and a handler once set
+ * stays, as a signal that was sent may arrive late.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -58,8 +58,8 @@ static bool is_blocked(int signo) {
     return pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && sigismember(&blocked, signo) == 1;
 }
 
-/* The signal for this thread, 0 when there is none. One that was chosen for us is unblocked; others that are blocked may
- * be read by signalfd() or sigwait() and are left alone. */
+/* The signal for this thread, 0 when there is none. One that was chosen for us is unblocked; others that are blocked
+ * may be read by signalfd() or sigwait() and are left alone. */
 int bind_guard_signal_here(void) {
     int wanted = atomic_load(&wanted_signal);
     int found = 0;

@@ -3,11 +3,11 @@
  * impossible length it finds no memory and then waits, while its socket stays readable, for the rest of its patience.
  * Here such a connection is broken instead, which the library survives: it tries the next server.
  *
- * And keeps a connection's end from it until it reads. Where it cannot send, it closes the socket without a word: requests
- * that were under way are neither answered nor lost, and watches asked for then are never set.
+ * And keeps a connection's end from it until it reads. Where it cannot send, it closes the socket without a word:
+ * requests that were under way are neither answered nor lost, and watches asked for then are never set.
  *
- * Seen by nobody but the library, which is linked into the same module: its connect, send and recv are these. Knows where
- * frames begin and whose number an answer has, and nothing of what is in them.
+ * Seen by nobody but the library, which is linked into the same module: its connect, send and recv are these. Knows
+ * where frames begin and whose number an answer has, and nothing of what is in them.
  */
 #include "frames.h"
 
@@ -40,7 +40,8 @@ static uint32_t word(const unsigned char *bytes) {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-/* Numbers of what the server says without a request of ours: an event, a ping's answer, that of credentials, of watches. */
+/* Numbers of what the server says without a request of ours: an event, a ping's answer, that of credentials, of
+ * watches. */
 static bool is_special(int32_t number) {
     return number == -1 || number == -2 || number == -4 || number == -8;
 }

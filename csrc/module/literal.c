@@ -1,6 +1,6 @@
-/* literal.c: what libzookeeper asks the resolver, answered here: it asks anew before each connection, and although it is given
- * addresses only, libc's getaddrinfo asks the kernel for all its interfaces then, under a lock of the whole process. With
- * many clients, or a busy kernel, that keeps a loop for a second and more.
+/* literal.c: what libzookeeper asks the resolver, answered here: it asks anew before each connection, and although it
+ * is given addresses only, libc's getaddrinfo asks the kernel for all its interfaces then, under a lock of the whole
+ * process. With many clients, or a busy kernel, that keeps a loop for a second and more.
  *
  * It also takes addresses in brackets, as the library passes them on: libc would refuse those of IPv6.
  *

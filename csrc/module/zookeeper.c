@@ -1,8 +1,8 @@
-/* zookeeper.c: libzookeeper behind the ZooKeeper backend's seam. A shared object of its own (libdsync-zookeeper.so), so that
- * nobody needs the library who does not use it; the single-threaded archive is linked in with its symbols hidden.
+/* zookeeper.c: libzookeeper behind the ZooKeeper backend's seam. A shared object of its own (libdsync-zookeeper.so), so
+ * that nobody needs the library who does not use it; the single-threaded archive is linked in with its symbols hidden.
  *
- * Translates, and keeps the library from what a guest in somebody's process must not do: it gets addresses, never names;
- * it logs nothing; its socket does not survive exec; it is never made to wait for a full socket.
+ * Translates, and keeps the library from what a guest in somebody's process must not do: it gets addresses, never
+ * names; it logs nothing; its socket does not survive exec; it is never made to wait for a full socket.
  */
 #include "../backend/zookeeper_seam.h"
 #include "frames.h"
@@ -257,8 +257,8 @@ static void on_event(zhandle_t *handle, int type, int state, const char *path, v
     }
 }
 
-/* The handle's own watcher hears of its state only; that of a node is a function of its own, so that a session event comes
- * once and not once per watch. */
+/* The handle's own watcher hears of its state only; that of a node is a function of its own, so that a session event
+ * comes once and not once per watch. */
 static void on_node(zhandle_t *handle, int type, int state, const char *path, void *context) {
     if (type != ZOO_SESSION_EVENT) {
         on_event(handle, type, state, path, context);
@@ -372,8 +372,8 @@ static ds_zk_state zk_state(const ds_zk *zk) {
     return zk->state == ZOO_AUTH_FAILED_STATE ? DS_ZK_DENIED : DS_ZK_CONNECTING;
 }
 
-/* The library writes what is left to be sent and waits for the socket up to three seconds: not if it is dead. Then it waits
- * another second and a half until the server hangs up: it sees that at once where nothing more can be read. */
+/* The library writes what is left to be sent and waits for the socket up to three seconds: not if it is dead. Then it
+ * waits another second and a half until the server hangs up: it sees that at once where nothing more can be read. */
 static void zk_close(ds_zk *zk, bool orderly) {
     if (!orderly || !writable(zk)) {
         zk_drop(zk);

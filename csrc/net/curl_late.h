@@ -2,8 +2,8 @@
  *
  * libcurl brings some thirty libraries along, and the dynamic linker needs several milliseconds for them: more than the
  * whole life of a short program that uses only the local backend. So nothing here is linked against it; its functions
- * are called through a table, under their own names: by http_internal.h, which includes <curl/curl.h> first. Others can only
- * have it loaded.
+ * are called through a table, under their own names: by http_internal.h, which includes <curl/curl.h> first. Others can
+ * only have it loaded.
  */
 #ifndef DS_CURL_LATE_H
 #define DS_CURL_LATE_H

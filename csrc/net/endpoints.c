@@ -57,8 +57,8 @@ void ds_endpoints_free(ds_endpoints *set) {
     *set = (ds_endpoints){NULL, NULL, 0, 0, NULL};
 }
 
-/* The first one that does not rest, going round from `start`, else the one that rests least long; never `except`, unless
- * there is no other. */
+/* The first one that does not rest, going round from `start`, else the one that rests least long; never `except`,
+ * unless there is no other. */
 static ds_endpoint *choose(ds_endpoints *set, size_t start, const ds_endpoint *except, int64_t now_ns) {
     ds_endpoint *best = NULL;
     for (size_t i = 0; i < set->count; i++) {

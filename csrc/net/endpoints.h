@@ -1,8 +1,8 @@
 /* endpoints.h: which server to ask next. Pure bookkeeping over a fixed set of addresses.
  *
  * The present endpoint is kept while it answers (its connection is warm); after a failure the next one that is not
- * resting is taken. A failed endpoint rests for a moment that doubles with each failure in a row, up to 5 s, and is still
- * used when all of them rest (the one that rests least long).
+ * resting is taken. A failed endpoint rests for a moment that doubles with each failure in a row, up to 5 s, and is
+ * still used when all of them rest (the one that rests least long).
  */
 #ifndef DS_ENDPOINTS_H
 #define DS_ENDPOINTS_H

@@ -1,7 +1,7 @@
 /* h2.c: the life of requests over HTTP/2: asked for, queued, on a stream, ended; and the client that has them.
  *
- * Whatever the core asks for is only put on a list: the core may ask from inside libnghttp2's callbacks, or while another
- * thread polls. ds_h2_run works the lists off.
+ * Whatever the core asks for is only put on a list: the core may ask from inside libnghttp2's callbacks, or while
+ * another thread polls. ds_h2_run works the lists off.
  */
 #include "h2.h"
 

@@ -1,5 +1,5 @@
-/* h2_bytes.c: what is read from and written to a connection. Whatever is to be said in one turn of the loop is written at
- * once; when the socket takes no more, the rest waits in libnghttp2.
+/* h2_bytes.c: what is read from and written to a connection. Whatever is to be said in one turn of the loop is written
+ * at once; when the socket takes no more, the rest waits in libnghttp2.
  */
 #include "h2.h"
 
@@ -14,8 +14,8 @@
 #define OUT_MAX ((size_t)64 * 1024) /* more is not asked of libnghttp2 before this has been written */
 #define READS_MAX 16                /* then others have their turn */
 
-/* Servers measure the way with a PING beside every answer. The replies to these travel with the next request, which saves
- * a system call on either side; those that open windows do not wait when much has come. */
+/* Servers measure the way with a PING beside every answer. The replies to these travel with the next request, which
+ * saves a system call on either side; those that open windows do not wait when much has come. */
 #define COURTESY_NS (5 * DS_MS)
 #define COURTESY_BYTES ((size_t)64 * 1024)
 

@@ -11,7 +11,8 @@ typedef struct ds_h2_dial ds_h2_dial;
 /* Embedded in its owner; zeroed, then begun. */
 struct ds_h2_dial {
     ds_world *world;
-    /* Called once, perhaps before ds_h2_dial_begin returns: a connected socket that is the owner's now, or -1 and why. */
+    /* Called once, perhaps before ds_h2_dial_begin returns: a connected socket that is the owner's now, or -1 and
+     * why. */
     void (*done)(ds_h2_dial *dial, int fd, int err);
     char *addresses;  /* a copy */
     const char *rest; /* of them, what has not been tried; NULL: the dial is over or was not begun */

@@ -1,6 +1,6 @@
 /* h2_frames.c: what libnghttp2 calls while frames come and go, and what is said to it. These callbacks run inside
- * nghttp2_session_mem_recv and _mem_send, with the loop's mutex held; what they hear goes into the request or straight to
- * a stream's sink. Ends are only noted: sinks are told when libnghttp2 has returned.
+ * nghttp2_session_mem_recv and _mem_send, with the loop's mutex held; what they hear goes into the request or straight
+ * to a stream's sink. Ends are only noted: sinks are told when libnghttp2 has returned.
  */
 #include "h2.h"
 

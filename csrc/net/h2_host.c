@@ -1,5 +1,5 @@
-/* h2_host.c: where origins are: names are looked up by threads of our own (lookup.h), and the last good addresses are used
- * until better ones have come, so that nobody waits who has an address.
+/* h2_host.c: where origins are: names are looked up by threads of our own (lookup.h), and the last good addresses are
+ * used until better ones have come, so that nobody waits who has an address.
  */
 #include "h2.h"
 

@@ -4,8 +4,8 @@
  * link that takes no more requests (the server said so, or it has gone silent) leaves its host and lives on until its
  * last stream has ended, while another one takes its place. Requests are reused together with their buffers.
  *
- * No request is written before the server has shown that it speaks HTTP/2, so whatever goes wrong before that is certain
- * to have executed nothing.
+ * No request is written before the server has shown that it speaks HTTP/2, so whatever goes wrong before that is
+ * certain to have executed nothing.
  */
 #ifndef DS_H2_INTERNAL_H
 #define DS_H2_INTERNAL_H

@@ -1,7 +1,7 @@
 /* h2_late.h: libnghttp2, loaded when the first request over HTTP/2 is made.
  *
- * As with libcurl (curl_late.h) nothing here is linked against it, so that who does not need it does not have to have it,
- * and its functions are called through a table, under their own names. ds_h2_load (h2.h) fills the table.
+ * As with libcurl (curl_late.h) nothing here is linked against it, so that who does not need it does not have to have
+ * it, and its functions are called through a table, under their own names. ds_h2_load (h2.h) fills the table.
  */
 #ifndef DS_H2_LATE_H
 #define DS_H2_LATE_H

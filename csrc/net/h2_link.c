@@ -1,5 +1,5 @@
-/* h2_link.c: a connection's life: where it goes, when it is there, whether anybody is at the other end, and its end. What
- * is said over it is not its business, nor which requests it takes.
+/* h2_link.c: a connection's life: where it goes, when it is there, whether anybody is at the other end, and its end.
+ * What is said over it is not its business, nor which requests it takes.
  */
 #include "h2.h"
 
@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Requests at once that neither are urgent nor last. What waits here for its turn is certain not to have been executed when
- * its time is over; what waits in a busy server is not. */
+/* Requests at once that neither are urgent nor last. What waits here for its turn is certain not to have been executed
+ * when its time is over; what waits in a busy server is not. */
 #define STREAMS_MAX 100u
 
 /* etcd puts up with questions that are five seconds apart, and counts those that come sooner. */

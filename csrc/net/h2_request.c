@@ -1,4 +1,5 @@
-/* h2_request.c: takes over what a caller asked for, and keeps used requests for the next. Knows nothing of connections. */
+/* h2_request.c: takes over what a caller asked for, and keeps used requests for the next. Knows nothing of
+ * connections. */
 #include "h2.h"
 
 #if __has_include(<nghttp2/nghttp2.h>)

@@ -1,7 +1,7 @@
 /* http.h: what the loop asks of HTTP/1.1. Requests themselves come in through world.h.
  *
- * The client belongs to its loop: every call needs the loop's mutex, and no call but ds_http_poll is made while somebody
- * polls. What the core asks for (start, cancel, send) is only put on lists; ds_http_run does it.
+ * The client belongs to its loop: every call needs the loop's mutex, and no call but ds_http_poll is made while
+ * somebody polls. What the core asks for (start, cancel, send) is only put on lists; ds_http_run does it.
  */
 #ifndef DS_HTTP_H
 #define DS_HTTP_H
@@ -25,7 +25,8 @@ bool ds_http_busy(const ds_http_client *client);    /* is anything on the wire, 
 void ds_http_run(ds_http_client *client);
 /* Takes note of further descriptors (ds_fd.node) for the next ds_http_poll. False: out of memory. */
 bool ds_http_look_at(ds_http_client *client, const ds_list *fds);
-/* Without the mutex: sleeps until a socket is ready, ds_http_wake was called or the time is over. False: cannot poll. */
+/* Without the mutex: sleeps until a socket is ready, ds_http_wake was called or the time is over. False: cannot
+ * poll. */
 bool ds_http_poll(ds_http_client *client, int timeout_ms);
 void ds_http_wake(ds_http_client *client); /* any thread */
 

@@ -1,5 +1,5 @@
-/* http_any.h: what all kinds of requests have in common. A world's ds_http is one of several structs, of which each begins
- * with its kind.
+/* http_any.h: what all kinds of requests have in common. A world's ds_http is one of several structs, of which each
+ * begins with its kind.
  */
 #ifndef DS_HTTP_ANY_H
 #define DS_HTTP_ANY_H

@@ -1,10 +1,10 @@
 /* http_duplex.c: requests whose body stays open while they are answered.
  *
  * While an upload is paused libcurl (7.88 at least) does not end the transfer, not even when the server has closed the
- * connection, and stops looking at the socket. So we look ourselves: the socket is polled beside libcurl's own, and when
- * it has ended, or has something that libcurl does not want any more, the upload is ended, upon which libcurl finds out
- * whether the answer was complete. (An orderly end followed by a close may be reported as a broken connection, because
- * the end of the upload cannot be sent any more.)
+ * connection, and stops looking at the socket. So we look ourselves: the socket is polled beside libcurl's own, and
+ * when it has ended, or has something that libcurl does not want any more, the upload is ended, upon which libcurl
+ * finds out whether the answer was complete. (An orderly end followed by a close may be reported as a broken
+ * connection, because the end of the upload cannot be sent any more.)
  */
 #include "http_internal.h"
 

@@ -123,8 +123,8 @@ CURLcode ds_http_options_request(ds_http *http);
 curl_socket_t ds_http_open_socket(void *http, curlsocktype purpose, struct curl_sockaddr *address);
 CURLM *ds_http_multi_new(void); /* whose own descriptors do not survive exec; NULL: cannot */
 
-/* Old libraries let OpenSSL write to a dead socket with write(). A caller that drives must not be killed by that, nor may
- * the host miss a SIGPIPE of its own. */
+/* Old libraries let OpenSSL write to a dead socket with write(). A caller that drives must not be killed by that, nor
+ * may the host miss a SIGPIPE of its own. */
 typedef struct ds_sigpipe {
     sigset_t before;
     bool on, was_pending;
@@ -170,8 +170,8 @@ bool ds_http_prepare(ds_http *http, const ds_http_request *request);
 ds_http_host *ds_http_host_get(ds_http_client *client, const ds_endpoint *endpoint); /* NULL: out of memory */
 void ds_http_hosts_free(ds_http_client *client);
 typedef enum ds_http_address { DS_HTTP_ADDRESS_KNOWN, DS_HTTP_ADDRESS_SOON, DS_HTTP_ADDRESS_NONE } ds_http_address;
-/* KNOWN (perhaps with a fresh look-up begun behind it), SOON (one is under way; put the request on host->waiting) or NONE
- * (out of memory or threads). */
+/* KNOWN (perhaps with a fresh look-up begun behind it), SOON (one is under way; put the request on host->waiting) or
+ * NONE (out of memory or threads). */
 ds_http_address ds_http_host_look(ds_http_client *client, ds_http_host *host);
 void ds_http_host_suspect(ds_http_client *client, ds_http_host *host); /* nobody answered there: look it up again */
 

@@ -15,8 +15,9 @@
         }                                                                                                              \
     } while (0)
 
-/* Names, verification and files of TLS. Only the authorities the user names count, if any are named. No session is resumed:
- * that would skip the verification, and libcurl 7.88 frees twice what it could not keep of one for want of memory. */
+/* Names, verification and files of TLS. Only the authorities the user names count, if any are named. No session is
+ * resumed: that would skip the verification, and libcurl 7.88 frees twice what it could not keep of one for want of
+ * memory. */
 static CURLcode set_tls(ds_http *http) {
     const ds_http_client *client = http->client;
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -135,8 +136,9 @@ static CURLcode set_route(ds_http *http) {
     return CURLE_OK;
 }
 
-/* A stream has a connection to itself: it can neither be sent twice nor leave half an answer behind. It may be silent for
- * hours, so the system must find out when the other side is gone, in about the time that a request would take to. */
+/* A stream has a connection to itself: it can neither be sent twice nor leave half an answer behind. It may be
+ * silent for hours, so the system must find out when the other side is gone, in about the time that a request would
+ * take to. */
 static CURLcode set_connection(ds_http *http) {
     long idle = KEEPALIVE_IDLE_S;
     long probe = KEEPALIVE_PROBE_S;

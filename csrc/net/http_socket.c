@@ -37,9 +37,9 @@ curl_socket_t ds_http_open_socket(void *argument, curlsocktype purpose, struct c
 
 /* ---- the multi handle's own descriptors -------------------------------------------------------------------------- */
 
-/* Before 8.9 or so libcurl leaves its wake-up pair open for children. It tells nobody which descriptors these are, so we
- * look what curl_multi_init opened; other threads of the host open descriptors too, so only unnamed local sockets (or an
- * eventfd) count, and when there are more than libcurl can have made, the whole is done again. */
+/* Before 8.9 or so libcurl leaves its wake-up pair open for children. It tells nobody which descriptors these are, so
+ * we look what curl_multi_init opened; other threads of the host open descriptors too, so only unnamed local sockets
+ * (or an eventfd) count, and when there are more than libcurl can have made, the whole is done again. */
 
 #define FDS_MAX 4096
 #define CANDIDATES_MAX 8

@@ -1,5 +1,6 @@
-/* http_transfer.c: what libcurl calls while bytes move. These run with the loop's mutex held, inside curl_multi_perform,
- * and so must not call libcurl; what they hear goes into the request or straight to a stream's sink. */
+/* http_transfer.c: what libcurl calls while bytes move. These run with the loop's mutex held, inside
+ * curl_multi_perform, and so must not call libcurl; what they hear goes into the request or straight to a stream's
+ * sink. */
 #include "http_internal.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* lookup.h: finding the addresses of a host's name, in a thread of its own, so that no loop ever waits for a resolver. */
+/* lookup.h: finding the addresses of a host's name, in a thread of its own, so that no loop ever waits for a
+ * resolver. */
 #ifndef DS_LOOKUP_H
 #define DS_LOOKUP_H
 

@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* libcurl, OpenSSL's handshake and the core together stay below 100 KiB; instrumented builds need several times that. */
+/* libcurl, OpenSSL's handshake and the core together stay below 100 KiB; instrumented builds need several times
+ * that. */
 #define STACK_SIZE ((size_t)512 * 1024)
 #define PATIENCE 8 /* turns of others, of some microseconds each */
 
@@ -238,8 +239,8 @@ bool ds_loop_start(ds_loop *loop, dsync_error *error) {
     return err == 0;
 }
 
-/* A mutex goes to whoever comes first, which is a caller that has just given it up; the I/O thread, woken for each time,
- * would stand before it for long, and every caller pay for waking it. So callers let it pass. */
+/* A mutex goes to whoever comes first, which is a caller that has just given it up; the I/O thread, woken for each
+ * time, would stand before it for long, and every caller pay for waking it. So callers let it pass. */
 void ds_loop_lock(ds_loop *loop) {
     for (int i = 0; i < PATIENCE && atomic_load_explicit(&loop->io_waits, memory_order_relaxed); i++) {
         (void)sched_yield();

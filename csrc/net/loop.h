@@ -5,8 +5,8 @@
  * the loop's own I/O thread. A thread that blocks for a result drives the loop itself meanwhile (a hop to another
  * thread and back costs more than a tenth of an etcd request), and the I/O thread takes over again when nobody drives.
  *
- * While somebody polls, the mutex is free but the connections are the poller's: requests started meanwhile are put aside
- * and the poller is woken to start them.
+ * While somebody polls, the mutex is free but the connections are the poller's: requests started meanwhile are put
+ * aside and the poller is woken to start them.
  */
 #ifndef DS_LOOP_H
 #define DS_LOOP_H
@@ -42,8 +42,9 @@ bool ds_loop_wait(ds_loop *loop, const bool *done, int64_t until_ns);
 void ds_loop_wake_waiters(ds_loop *loop);
 
 bool ds_loop_started(const ds_loop *loop); /* with the mutex held: was the I/O thread ever started? */
-/* With the mutex held, by any thread: the I/O thread ends as soon as nobody drives, and then calls `last` without the
- * mutex, as the last thing it does; `last` may free the loop. False: no thread was ever started; `last` is not called. */
+/* With the mutex held, by any thread: the I/O thread ends as soon as nobody drives, and then calls `last` without
+ * the mutex, as the last thing it does; `last` may free the loop. False: no thread was ever started; `last` is not
+ * called. */
 bool ds_loop_finish(ds_loop *loop, void (*last)(void *), void *argument);
 /* With the mutex held: how many HTTP requests have been started so far. */
 uint64_t ds_loop_requests(const ds_loop *loop);

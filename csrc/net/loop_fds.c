@@ -1,5 +1,5 @@
-/* loop_fds.c: descriptors that others bring to a loop, and how a driver polls: by itself, or, while libcurl has requests
- * under way, inside libcurl. What is read from the descriptors is their owners' business.
+/* loop_fds.c: descriptors that others bring to a loop, and how a driver polls: by itself, or, while libcurl has
+ * requests under way, inside libcurl. What is read from the descriptors is their owners' business.
  */
 #include "loop_internal.h"
 

@@ -1,16 +1,16 @@
 /* loop_internal.h: what the files of the loop know of each other. Nobody else includes this.
  *
- * Two mutexes. `mutex` is the big one of loop.h. `wake_mutex` is a leaf: it guards only who sleeps and what was notified,
- * is held for a few instructions, and nothing is called and no other mutex is taken under it, so notify() may be called
- * by a thread that holds anything at all.
+ * Two mutexes. `mutex` is the big one of loop.h. `wake_mutex` is a leaf: it guards only who sleeps and what was
+ * notified, is held for a few instructions, and nothing is called and no other mutex is taken under it, so notify() may
+ * be called by a thread that holds anything at all.
  *
  * Who drives. At most one thread is the driver: the I/O thread or a caller inside ds_loop_wait. A driver alternates
  * between running the loop (with the mutex) and sleeping until something happens (without it; `asleep`). Only while no
  * driver is asleep may whoever holds the mutex touch the connections.
  *
- * When the I/O thread does not drive it rests (ds_rest): a short nap while callers come and go, so that one blocking call
- * after the other costs no wake-up and no hop; untimed while one caller drives for long; and, when nothing is on the
- * wire, until the next timer, with the driver's place left free.
+ * When the I/O thread does not drive it rests (ds_rest): a short nap while callers come and go, so that one blocking
+ * call after the other costs no wake-up and no hop; untimed while one caller drives for long; and, when nothing is on
+ * the wire, until the next timer, with the driver's place left free.
  */
 #ifndef DS_LOOP_INTERNAL_H
 #define DS_LOOP_INTERNAL_H

@@ -3,9 +3,9 @@
  *   make examples
  *   DSYNC_URL=etcd://127.0.0.1:2379 build/lua5.4/examples/host/host [THREADS] examples/host/script.lua
  *
- * The module is linked in (luaopen_dsync_core), not loaded. Each thread has a Lua state, a poll loop and a client of its
- * own; without THREADS the main thread is the only one the program makes. Scripts wait without blocking the loop: the
- * adapter in adapter.lua tells dsync how, with the few functions that this program gives to Lua:
+ * The module is linked in (luaopen_dsync_core), not loaded. Each thread has a Lua state, a poll loop and a client of
+ * its own; without THREADS the main thread is the only one the program makes. Scripts wait without blocking the loop:
+ * the adapter in adapter.lua tells dsync how, with the few functions that this program gives to Lua:
  *
  *   host.watch(fd, fn)       calls fn() whenever fd is readable, until host.forget() -> handle
  *   host.after(seconds, fn)  calls fn() once -> handle

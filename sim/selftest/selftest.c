@@ -1,5 +1,5 @@
-/* selftest.c: is the judge just? Histories made to be right must be accepted, and the same histories with one thing made
- * wrong must be rejected. A judge that accepts everything would make every campaign a success.
+/* selftest.c: is the judge just? Histories made to be right must be accepted, and the same histories with one thing
+ * made wrong must be rejected. A judge that accepts everything would make every campaign a success.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -371,8 +371,8 @@ static bool judge(const history *h, chk_rule *rule, char *why, size_t size) {
     return *rule == 0;
 }
 
-/* An operator takes a lock away, a restore gives it back, and its holder has noticed neither: that is right. Without the
- * restore it is not. */
+/* An operator takes a lock away, a restore gives it back, and its holder has noticed neither: that is right. Without
+ * the restore it is not. */
 static bool judge_restored(history *h, bool restored, chk_rule *rule) {
     turn t = {.claim = 1, .token = 5, .begun = 10 * DS_SECOND};
     char why[260];

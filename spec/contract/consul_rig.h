@@ -1,5 +1,5 @@
-/* consul_rig.h: for contract tests: a Consul agent of one's own, and another way to look at it that shares no code with the
- * backend. Calls of the backend are made as in etcd_rig.h.
+/* consul_rig.h: for contract tests: a Consul agent of one's own, and another way to look at it that shares no code with
+ * the backend. Calls of the backend are made as in etcd_rig.h.
  *
  * The program is $DSYNC_CONSUL, else "consul". It listens on free loopback ports and keeps everything in memory.
  */

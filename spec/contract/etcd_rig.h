@@ -45,7 +45,8 @@ typedef struct rig {
     ds_backend *backend;
 } rig;
 
-/* etcd's messages are encoded as $DSYNC_TEST_TRANSPORT says ("grpc", "json"), or as is usual, unless the options tell. */
+/* etcd's messages are encoded as $DSYNC_TEST_TRANSPORT says ("grpc", "json"), or as is usual, unless the options
+ * tell. */
 bool rig_open(rig *r, const char *const *endpoints, size_t count, const dsync_options *options);
 bool rig_open_one(rig *r, const etcd_server *server);
 void rig_close(rig *r);

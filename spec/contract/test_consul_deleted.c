@@ -1,5 +1,5 @@
-/* test_consul_deleted.c: what an operator deletes by hand from a real agent, key by key: nobody holds with a token that comes
- * too late, and whoever lost something hears of it.
+/* test_consul_deleted.c: what an operator deletes by hand from a real agent, key by key: nobody holds with a token that
+ * comes too late, and whoever lost something hears of it.
  */
 #include <stdio.h>
 #include <stdlib.h>

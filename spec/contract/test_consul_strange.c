@@ -1,4 +1,5 @@
-/* test_consul_strange.c: what the Consul backend makes of answers that a real agent gives only by bad luck. Each is canned.
+/* test_consul_strange.c: what the Consul backend makes of answers that a real agent gives only by bad luck. Each is
+ * canned.
  */
 #include <arpa/inet.h>
 #include <pthread.h>

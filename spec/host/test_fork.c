@@ -45,8 +45,8 @@ static const char *const fresh_client = "local dsync = require 'dsync'\n"
                                         "assert(own:close())\n";
 
 /* Forks; the child runs the checks, closes the state and ends, by _exit or by exit. True when all went well. What it
- * found goes through a pipe: leak checkers have their own idea of its exit code, as what the parent's other threads had is
- * lost in it. */
+ * found goes through a pipe: leak checkers have their own idea of its exit code, as what the parent's other threads had
+ * is lost in it. */
 static bool child_of(lua_State *L, bool by_exit) {
     int status = 0, verdict[2];
     char said = 0;

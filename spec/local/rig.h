@@ -58,11 +58,11 @@ void rig_stop(rig *r, int workers); /* all end by themselves */
 /* From the one call to the other: how late a process was woken at worst that does nothing but sleep. */
 void rig_watch_machine(rig *r);
 double rig_late_ms(rig *r, const char *what);
-/* A bound of time is for a machine that has nothing else to do. A busy one makes everybody late, in each of the many steps
- * of a turn among eight. */
+/* A bound of time is for a machine that has nothing else to do. A busy one makes everybody late, in each of the many
+ * steps of a turn among eight. */
 double rig_allow_ms(double limit_ms, double late_ms);
-/* Checks of all claims: none overlap, tokens rise in the order of claims. A token is given when one enters the queue, so
- * turns were then taken in the order of asking. */
+/* Checks of all claims: none overlap, tokens rise in the order of claims. A token is given when one enters the queue,
+ * so turns were then taken in the order of asking. */
 size_t rig_check(const rig *r, const char *what);
 void rig_expect(bool condition, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A figure of the report; also an expectation that counts. `format` says of what. */

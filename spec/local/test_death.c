@@ -1,5 +1,5 @@
-/* Holders that are killed, and holders that are stopped for longer than their ttl: the next one gets in, at once or when
- * the time is over, and nobody ever believes together with another. DSYNC_LONG=1: 200 of each. */
+/* Holders that are killed, and holders that are stopped for longer than their ttl: the next one gets in, at once or
+ * when the time is over, and nobody ever believes together with another. DSYNC_LONG=1: 200 of each. */
 #include "rig.h"
 
 #include <signal.h>
@@ -89,8 +89,8 @@ static void kill_holders(int kills, bool is_long) {
     rig_free(r);
 }
 
-/* Stops somebody who holds and works; -1: nobody does. One that stands in the middle of a change (its work was just over,
- * or it renews) would make everybody wait, as docs/local.md says: it goes on, and another is looked for. */
+/* Stops somebody who holds and works; -1: nobody does. One that stands in the middle of a change (its work was just
+ * over, or it renews) would make everybody wait, as docs/local.md says: it goes on, and another is looked for. */
 static int stop_holder(rig *r, int workers, int64_t *at) {
     for (int n = 0; n < 100; n++) {
         int victim = find_holder(r, workers), status = 0;

@@ -1,6 +1,6 @@
 /* Processes killed at any instant of their transactions: the database is whole each time, what was committed stays, and
- * the next process goes on at once with higher tokens. Each fifth time all processes are killed, so that the next one has
- * to read the log anew. DSYNC_LONG=1: 1000 kills. */
+ * the next process goes on at once with higher tokens. Each fifth time all processes are killed, so that the next one
+ * has to read the log anew. DSYNC_LONG=1: 1000 kills. */
 #include "rig.h"
 
 #include <signal.h>

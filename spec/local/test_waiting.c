@@ -1,6 +1,6 @@
-/* What waiting costs and how it ends: processor time of a waiter and of a client that does nothing, the time from a release
- * to the next holder, also when the message about it is lost, and calls that end in time while somebody is stuck inside a
- * transaction. DSYNC_LONG=1: longer measurements and tight bounds. */
+/* What waiting costs and how it ends: processor time of a waiter and of a client that does nothing, the time from a
+ * release to the next holder, also when the message about it is lost, and calls that end in time while somebody is
+ * stuck inside a transaction. DSYNC_LONG=1: longer measurements and tight bounds. */
 #include "rig.h"
 
 #include <dirent.h>

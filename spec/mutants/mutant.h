@@ -1,5 +1,5 @@
-/* mutant.h: is this deliberate bug the one that this process is to have? Included before every file of the mutants build
- * (see make.lua) and of no other. */
+/* mutant.h: is this deliberate bug the one that this process is to have? Included before every file of the mutants
+ * build (see make.lua) and of no other. */
 #ifndef DS_MUTANT_H
 #define DS_MUTANT_H
 

@@ -1,7 +1,7 @@
 /* core_fixture.h: an engine over a scripted backend in virtual time, and locks that note what they are told.
  *
- * What locks hear goes into the backend's log between the calls: "A ok", "A timeout", "A lost expired", "A released ok".
- * Ends the program when the core tells a lock twice, or something it should not.
+ * What locks hear goes into the backend's log between the calls: "A ok", "A timeout", "A lost expired", "A released
+ * ok". Ends the program when the core tells a lock twice, or something it should not.
  */
 #ifndef CORE_FIXTURE_H
 #define CORE_FIXTURE_H

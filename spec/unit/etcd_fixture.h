@@ -1,12 +1,15 @@
 /* etcd_fixture.h: the etcd backend alone, and a server that says whatever the test wants it to.
  *
  * The answers of a test are lines, used up one per request: a body (status 200), or
- *   "!503 {...}"   a body with another status          "!unsent", "!broken"   no answer, and what is known of the request
- *   "!resent {..}" status 200, sent twice by libcurl   "!toolong"             more bytes than were allowed, of a 200 answer
- *   "!unfit"       refused by our own settings         "!silent"              nothing
- * In them @own, @session, @stamp and @next stand for the base64 of the entry's and the session's key and of what the session
- * key holds at this and at the next epoch; @H for the header that every answer has: revision 50 in the first, and one more in
- * each. The fixture's own memory does not come from ds_malloc.
+ *   "!503 {...}"           a body with another status
+ *   "!resent {..}"         status 200, sent twice by libcurl
+ *   "!unsent", "!broken"   no answer, and what is known of the request
+ *   "!toolong"             more bytes than were allowed, of a 200 answer
+ *   "!unfit"               refused by our own settings
+ *   "!silent"              nothing
+ * In them @own, @session, @stamp and @next stand for the base64 of the entry's and the session's key and of what the
+ * session key holds at this and at the next epoch; @H for the header that every answer has: revision 50 in the first,
+ * and one more in each. The fixture's own memory does not come from ds_malloc.
  */
 #ifndef ETCD_FIXTURE_H
 #define ETCD_FIXTURE_H

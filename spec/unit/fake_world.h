@@ -1,8 +1,8 @@
 /* fake_world.h: a ds_world in virtual time, on one thread, without sockets.
  *
- * One `fw` is a universe with one clock; it may hold several worlds (several clients of one store, say). Nothing happens
- * until fw_settle, fw_advance, fw_run_until or fw_wait is called; then posted tasks run in order, timers fire when their
- * time comes, and HTTP answers arrive when the test said they should. The same seed gives the same run.
+ * One `fw` is a universe with one clock; it may hold several worlds (several clients of one store, say). Nothing
+ * happens until fw_settle, fw_advance, fw_run_until or fw_wait is called; then posted tasks run in order, timers fire
+ * when their time comes, and HTTP answers arrive when the test said they should. The same seed gives the same run.
  *
  * HTTP: every http_start is recorded and shown to the test's server at once. The server answers whenever it likes (or
  * never: then the timeout does), and may look at, or keep, the fw_request until fw_forget or fw_free.
@@ -25,8 +25,8 @@ typedef struct fw_request fw_request;
 #define FW_START_WALL_MS INT64_C(1700000000000) /* and the calendar */
 
 fw *fw_new(uint64_t seed);
-/* Says on stderr what is still alive (tasks posted, timers set, requests neither answered nor cancelled) and returns how
- * many such things there were. */
+/* Says on stderr what is still alive (tasks posted, timers set, requests neither answered nor cancelled) and returns
+ * how many such things there were. */
 size_t fw_free(fw *u);
 ds_world *fw_world(fw *u);     /* the first world */
 ds_world *fw_add_world(fw *u); /* another one, same time */
@@ -42,7 +42,8 @@ void fw_at(fw *u, int64_t at_ns, void (*fn)(fw *u, void *argument), void *argume
 /* When anything happens next: now, a time, or DS_NEVER. */
 int64_t fw_next(const fw *u);
 
-/* Which callback is running, counted from 1; 0 outside of the loop. A call and its answer must not see the same turn. */
+/* Which callback is running, counted from 1; 0 outside of the loop. A call and its answer must not see the same
+ * turn. */
 uint64_t fw_turn(const fw *u);
 uint64_t fw_random(fw *u);
 

@@ -54,8 +54,8 @@ struct h2_server {
     atomic_int accepted, requests, resets, pings, open, most_open;
 };
 
-/* `path` NULL: port `port`, or a free one, of 127.0.0.1; "::1": of that; else a unix socket. `most_streams` 0: any number
- * on one connection. */
+/* `path` NULL: port `port`, or a free one, of 127.0.0.1; "::1": of that; else a unix socket. `most_streams` 0: any
+ * number on one connection. */
 bool h2_server_start(h2_server *self, const char *path, int port, uint32_t most_streams, void (*handle)(h2_stream *));
 void h2_server_stop(h2_server *self);
 /* Closes every connection the server has, as a crash would. */

@@ -1,5 +1,6 @@
-/* http_server.h: a small HTTP server inside a unit test: one thread per connection, one handler that decides everything.
- * It does what servers must not do, too. Not strict about what it reads. What it answers is the handler's.
+/* http_server.h: a small HTTP server inside a unit test: one thread per connection, one handler that decides
+ * everything. It does what servers must not do, too. Not strict about what it reads. What it answers is the
+ * handler's.
  */
 #ifndef DS_TEST_HTTP_SERVER_H
 #define DS_TEST_HTTP_SERVER_H

@@ -1,4 +1,5 @@
-/* model_etcd.c: see model_etcd.h: requests, faults and leases. One array of keys, one of leases, one of watches; no history. */
+/* model_etcd.c: see model_etcd.h: requests, faults and leases. One array of keys, one of leases, one of watches; no
+ * history. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* model_etcd.h: a small etcd in virtual time, behind fake_world's HTTP: keys, leases, transactions and watches, as far as
- * the etcd backend uses them. It shares no code with the backend but the JSON reader.
+/* model_etcd.h: a small etcd in virtual time, behind fake_world's HTTP: keys, leases, transactions and watches, as far
+ * as the etcd backend uses them. It shares no code with the backend but the JSON reader.
  *
  * Every request is executed when it is sent and answered a millisecond later, unless a fault was asked for.
  */

@@ -1,4 +1,5 @@
-/* scripted_backend.c: calls: recording them, checking them, answering them. Watches and the log are in scripted_watch.c. */
+/* scripted_backend.c: calls: recording them, checking them, answering them. Watches and the log are in
+ * scripted_watch.c. */
 #include "scripted_backend.h"
 
 #include <stdio.h>

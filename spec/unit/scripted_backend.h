@@ -1,14 +1,15 @@
 /* scripted_backend.h: a store without a store: a ds_backend whose every call is recorded and answered by the test.
  *
- * Each kind of call has a standing answer, which comes at once (from the loop): success, as an empty store would give it.
- * sb_hold() takes that away: then the test answers with sb_answer(), now or later, or never, and after its timeout the
- * call ends as ambiguous, as on a silent network. Watches are ready at once and then say what the test makes them say.
+ * Each kind of call has a standing answer, which comes at once (from the loop): success, as an empty store would give
+ * it. sb_hold() takes that away: then the test answers with sb_answer(), now or later, or never, and after its timeout
+ * the call ends as ambiguous, as on a silent network. Watches are ready at once and then say what the test makes them
+ * say.
  *
  * Ends the program when the core breaks a rule of backend.h: a call started while it is under way, a nonce used for two
  * entries, a withdrawal too large or without a new epoch, a watch begun twice, a backend destroyed under a call.
  *
- * Sessions are called s1, s2, ... and entries e1, e2, ... in the order in which they are first seen. The log is one line:
- * "open s1 | enter e1 | leave e1".
+ * Sessions are called s1, s2, ... and entries e1, e2, ... in the order in which they are first seen. The log is one
+ * line: "open s1 | enter e1 | leave e1".
  */
 #ifndef SCRIPTED_BACKEND_H
 #define SCRIPTED_BACKEND_H

@@ -1,8 +1,8 @@
-/* scripted_zookeeper.h: a ZooKeeper client library without a server: what the backend hands over is kept, and the test says
- * what is answered, what is heard, and when sessions connect.
+/* scripted_zookeeper.h: a ZooKeeper client library without a server: what the backend hands over is kept, and the test
+ * says what is answered, what is heard, and when sessions connect.
  *
- * Sessions are 1, 2, ... in the order in which they were opened, and their ids are these numbers. Requests of a session are
- * answered in their order, as by a server. One library per program at a time: sz_begin forgets the one before.
+ * Sessions are 1, 2, ... in the order in which they were opened, and their ids are these numbers. Requests of a session
+ * are answered in their order, as by a server. One library per program at a time: sz_begin forgets the one before.
  *
  * Ends the program when the backend breaks a rule of zookeeper_seam.h: a request over a connection that is not there, a
  * session closed twice.

@@ -82,8 +82,8 @@ TEST(left_is_the_shortest_of_all_limits) {
     }
 }
 
-/* Held means: the state says so, the clock works, and neither the lease, nor the user's limit, nor the calendar is over.
- * Every combination of these. */
+/* Held means: the state says so, the clock works, and neither the lease, nor the user's limit, nor the calendar is
+ * over. Every combination of these. */
 TEST(held_needs_all_of_its_conditions) {
     enum { CLOCK = 1, LEASE = 2, LIMIT = 4, CALENDAR = 8, ALL = 15 };
     for (int state = 0; state < DS_CLAIM_STATES; state++) {

@@ -1,5 +1,5 @@
-/* The public C API on memory: in real time: results, events, threads, fork, descriptors, closing. What needs a server or
- * many hours of virtual time is elsewhere. */
+/* The public C API on memory: in real time: results, events, threads, fork, descriptors, closing. What needs a server
+ * or many hours of virtual time is elsewhere. */
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>

@@ -1,4 +1,5 @@
-/* The public C API at its edges: the longest times, lists with holes, many threads that make locks, a lack of memory. */
+/* The public C API at its edges: the longest times, lists with holes, many threads that make locks, a lack of
+ * memory. */
 #include <pthread.h>
 
 #include "memory_client.h"

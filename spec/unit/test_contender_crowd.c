@@ -1,5 +1,5 @@
-/* Which watch a waiting lock keeps: one on a small queue, which lasts over turns, or one on whoever is ahead; and what it
- * hears while an answer about its place is under way. */
+/* Which watch a waiting lock keeps: one on a small queue, which lasts over turns, or one on whoever is ahead; and what
+ * it hears while an answer about its place is under way. */
 #include "test.h"
 
 #include "core_fixture.h"

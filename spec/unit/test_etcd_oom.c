@@ -1,5 +1,5 @@
-/* The etcd backend alone, in a build where allocations fail: each one of each operation, once. No call goes unanswered, none
- * says what is not so, and nothing is left behind.
+/* The etcd backend alone, in a build where allocations fail: each one of each operation, once. No call goes unanswered,
+ * none says what is not so, and nothing is left behind.
  */
 #include "test.h"
 

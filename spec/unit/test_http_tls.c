@@ -1,5 +1,5 @@
-/* test_http_tls.c: what TLS lets through and what it refuses, against `openssl s_server`. Passes with a note where there
- * is no openssl program.
+/* test_http_tls.c: what TLS lets through and what it refuses, against `openssl s_server`. Passes with a note where
+ * there is no openssl program.
  */
 #include "test.h"
 

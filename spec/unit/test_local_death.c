@@ -28,8 +28,8 @@ static size_t files_of_processes(void) {
     return count;
 }
 
-/* The file that tells that a process is dead was removed before the transaction was committed; where that came to nothing,
- * its entries stood in the way until their ttl was over. */
+/* The file that tells that a process is dead was removed before the transaction was committed; where that came to
+ * nothing, its entries stood in the way until their ttl was over. */
 TEST(a_clearing_up_that_came_to_nothing_is_done_again) {
     fw *u = fw_new(1);
     client c = local_client(u, FILE_NAME);

@@ -83,8 +83,8 @@ TEST(many_blocked_callers_beside_an_open_stream) {
 
 /* ---- two loops --------------------------------------------------------------------------------------------------- */
 
-/* Two loops whose threads wake each other in turn, holding a mutex of their own and their loop's meanwhile: the order of
- * locks that a store inside the process has. */
+/* Two loops whose threads wake each other in turn, holding a mutex of their own and their loop's meanwhile: the order
+ * of locks that a store inside the process has. */
 typedef struct player {
     ds_loop *loop;
     struct player *other;

@@ -1,4 +1,5 @@
-/* test_loop_thread.c: the event loop's own thread: the signals that it takes, what an idle one costs, and how it ends. */
+/* test_loop_thread.c: the event loop's own thread: the signals that it takes, what an idle one costs, and how it
+ * ends. */
 #include "loop_fixture.h"
 
 #include <dirent.h>

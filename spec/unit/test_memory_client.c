@@ -216,7 +216,8 @@ TEST(a_client_may_be_destroyed_from_an_answer) {
     CHECK_EQ_UINT(fw_free(u), 0);
 }
 
-/* In a forked child: an inherited client is let go without touching its store, and a new one finds a store of its own. */
+/* In a forked child: an inherited client is let go without touching its store, and a new one finds a store of its
+ * own. */
 static bool child_starts_afresh(fw *u, client *inherited, const place *held) {
     client c = client_open(u, "child");
     place p;

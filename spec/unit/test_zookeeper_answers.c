@@ -1,5 +1,5 @@
-/* What the ZooKeeper backend makes of what its library says: which session it asks and watches by, and what is believed of
- * requests that a server did not take. */
+/* What the ZooKeeper backend makes of what its library says: which session it asks and watches by, and what is believed
+ * of requests that a server did not take. */
 #include "backend/zookeeper.h"
 
 #include <stdlib.h>
