@@ -132,6 +132,7 @@ build = {
             "csrc/client/requests.c",
             "csrc/client/results.c",
             "csrc/client/settings.c",
+            "csrc/client/settings_show.c",
             "csrc/client/watch.c",
             "csrc/core/claim.c",
             "csrc/core/contender.c",

@@ -44,7 +44,8 @@ static bool set_lock_delay(ds_consul_settings *settings, const char *value, dsyn
     number = ms ? number : number * 1000;
     if (!fits || number < 0 || number > (double)LOCK_DELAY_MAX_MS) {
         ds_shown shown;
-        ds_error_set(error, DSYNC_CONFIG, "consul.lock_delay is \"%s\"; Consul allows 0 to 60 seconds",
+        ds_error_set(error, DSYNC_CONFIG,
+                     "consul.lock_delay is \"%s\"; it must be 0 to 60 seconds, as a number, \"5s\" or \"500ms\"",
                      ds_show(&shown, value, strlen(value)));
         return false;
     }

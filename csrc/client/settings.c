@@ -1,8 +1,8 @@
-/* settings.c: a client's options: defaults, checks, a deep copy, and how they look to people (without secrets). */
+/* settings.c: a client's options: defaults, checks, a deep copy. How they look to people: settings_show.c. */
 #include <stdio.h>
 #include <string.h>
 
-#include "../base/json.h"
+#include "../base/utf8.h"
 #include "../core/timing.h"
 #include "client.h"
 
@@ -262,113 +262,4 @@ bool ds_ttl_check(int64_t ttl_ms, int64_t request_timeout_ms, const ds_backend_o
 
 bool ds_settings_fit(const ds_settings *settings, const ds_backend_ops *backend, dsync_error *error) {
     return ds_ttl_check(settings->o.ttl_ms, settings->o.request_timeout_ms, backend, error);
-}
-
-/* ---- showing ----------------------------------------------------------------------------------------------------- */
-
-static void add_name(ds_buf *out, const char *name) {
-    if (out->size > 0 && out->data[out->size - 1] != '{') {
-        ds_buf_add_char(out, ',');
-    }
-    ds_json_add_text(out, name, strlen(name));
-    ds_buf_add_char(out, ':');
-}
-
-static void add_text(ds_buf *out, const char *name, const char *text) {
-    if (text != NULL) {
-        add_name(out, name);
-        ds_json_add_text(out, text, strlen(text));
-    }
-}
-
-static void add_secret(ds_buf *out, const char *name, const char *text) {
-    add_text(out, name, text != NULL ? "***" : NULL);
-}
-
-static void add_seconds(ds_buf *out, const char *name, int64_t ms) {
-    add_name(out, name);
-    ds_buf_add_format(out, "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));
-}
-
-static void add_tls(ds_buf *out, const dsync_options *o) {
-    if (o->tls_ca == NULL && o->tls_cert == NULL && o->tls_server_name == NULL && !o->tls_insecure_skip_verify) {
-        return;
-    }
-    add_name(out, "tls");
-    ds_buf_add_char(out, '{');
-    add_text(out, "ca", o->tls_ca);
-    add_text(out, "cert", o->tls_cert);
-    add_text(out, "key", o->tls_key);
-    add_text(out, "server_name", o->tls_server_name);
-    if (o->tls_insecure_skip_verify) {
-        add_name(out, "insecure_skip_verify");
-        ds_buf_add_text(out, "true");
-    }
-    ds_buf_add_char(out, '}');
-}
-
-static void add_auth(ds_buf *out, const dsync_options *o) {
-    if (o->auth_user == NULL && o->auth_token == NULL && o->auth_token_file == NULL) {
-        return;
-    }
-    add_name(out, "auth");
-    ds_buf_add_char(out, '{');
-    add_text(out, "user", o->auth_user);
-    add_secret(out, "password", o->auth_password);
-    add_secret(out, "token", o->auth_token);
-    add_text(out, "token_file", o->auth_token_file);
-    ds_buf_add_char(out, '}');
-}
-
-static void add_value(ds_buf *out, const dsync_options *o) {
-    if (o->value != NULL) {
-        add_name(out, "value");
-        ds_json_add_text(out, o->value, o->value_size);
-    }
-    add_name(out, "max_value");
-    ds_buf_add_int(out, (int64_t)o->max_value);
-    add_name(out, "raw");
-    ds_buf_add_text(out, o->raw ? "true" : "false");
-}
-
-bool ds_settings_json(const ds_settings *settings, ds_buf *out) {
-    const dsync_options *o = &settings->o;
-    ds_buf_add_char(out, '{');
-    add_text(out, "url", settings->url);
-    if (o->endpoint_count > 0) {
-        add_name(out, "endpoints");
-        for (size_t i = 0; i < o->endpoint_count; i++) {
-            ds_buf_add_char(out, i == 0 ? '[' : ',');
-            ds_json_add_text(out, o->endpoints[i], strlen(o->endpoints[i]));
-        }
-        ds_buf_add_char(out, ']');
-    }
-    add_text(out, "prefix", o->prefix);
-    add_text(out, "id", o->id);
-    add_text(out, "namespace", o->name_space);
-    add_text(out, "region", o->region);
-    add_text(out, "scope", o->scope);
-    add_text(out, "session", o->own_session ? "own" : "shared");
-    add_seconds(out, "ttl", o->ttl_ms);
-    if (o->wait_ms >= 0) {
-        add_seconds(out, "wait", o->wait_ms);
-    }
-    if (o->hold_ms > 0) {
-        add_seconds(out, "hold", o->hold_ms);
-    }
-    add_seconds(out, "retry_interval", o->retry_interval_ms);
-    add_seconds(out, "connect_timeout", o->connect_timeout_ms);
-    if (o->request_timeout_ms > 0) {
-        add_seconds(out, "request_timeout", o->request_timeout_ms);
-    }
-    add_seconds(out, "close_timeout", o->close_timeout_ms);
-    add_value(out, o);
-    add_tls(out, o);
-    add_auth(out, o);
-    for (size_t i = 0; i < o->setting_count; i++) {
-        bool secret = strcmp(o->settings[i].name, "zookeeper.digest") == 0;
-        add_text(out, o->settings[i].name, secret ? "***" : o->settings[i].value);
-    }
-    ds_buf_add_char(out, '}');
-    return !out->failed;
 }

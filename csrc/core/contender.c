@@ -129,8 +129,8 @@ static void time_is_over(ds_timer *timer) {
                  c->engine->backend->ops->endpoint_list(c->engine->backend), why[0] != '\0' ? why : "no reply in time");
         ds_waiter_cancel(waiter, DSYNC_UNAVAILABLE, message);
     } else {
-        snprintf(message, sizeof message, unheard ? "%s: no server has answered in time" : "%s was not free in time",
-                 waiter->label);
+        snprintf(message, sizeof message,
+                 unheard ? "\"%s\": no server has answered in time" : "\"%s\" was not free in time", waiter->label);
         ds_waiter_cancel(waiter, DSYNC_TIMEOUT, message);
     }
 }

@@ -9,6 +9,7 @@
 #include "observer.h"
 #include "request.h"
 #include "session.h"
+#include "timing.h"
 
 static void free_strings(ds_engine *engine) {
     ds_free((char *)(uintptr_t)engine->config.prefix);
@@ -96,14 +97,7 @@ void ds_engine_notice(ds_engine *engine, const char *name, const char *format, .
 }
 
 int64_t ds_engine_request_timeout(const ds_engine *engine, int64_t ttl_ns) {
-    if (engine->config.request_timeout_ms != 0) {
-        return engine->config.request_timeout_ms * DS_MS;
-    }
-    int64_t timeout = ttl_ns / 8;
-    if (timeout < 250 * DS_MS) {
-        return 250 * DS_MS;
-    }
-    return timeout > 5 * DS_SECOND ? 5 * DS_SECOND : timeout;
+    return ds_timing_request(engine->config.request_timeout_ms, ttl_ns);
 }
 
 void ds_engine_settle(ds_engine *engine) {

@@ -5,6 +5,8 @@
 
 #define MARGIN_FLOOR_NS (250 * DS_MS)
 #define FIRST_PAUSE_NS (20 * DS_MS)
+#define REQUEST_LEAST_NS (250 * DS_MS)
+#define REQUEST_MOST_NS (5 * DS_SECOND)
 
 uint64_t ds_random64(ds_world *world) {
     uint64_t number = 0;
@@ -43,6 +45,17 @@ bool ds_timing_plan(ds_timing *timing, int64_t ttl_ms, int margin_divisor, int r
         timing->try_ns = request_timeout_ms * DS_MS;
     }
     return true;
+}
+
+int64_t ds_timing_request(int64_t request_timeout_ms, int64_t ttl_ns) {
+    if (request_timeout_ms != 0) {
+        return request_timeout_ms * DS_MS;
+    }
+    int64_t timeout = ttl_ns / 8;
+    if (timeout < REQUEST_LEAST_NS) {
+        return REQUEST_LEAST_NS;
+    }
+    return timeout > REQUEST_MOST_NS ? REQUEST_MOST_NS : timeout;
 }
 
 int64_t ds_timing_deadline(const ds_timing *timing, int64_t sent_ns) {

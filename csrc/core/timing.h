@@ -22,6 +22,9 @@ typedef struct ds_timing {
 bool ds_timing_plan(ds_timing *timing, int64_t ttl_ms, int margin_divisor, int renew_divisor,
                     int64_t request_timeout_ms, dsync_error *error);
 
+/* How long one request may take: as asked for, or (0) an eighth of the ttl, at least 0.25 s and at most 5 s. */
+int64_t ds_timing_request(int64_t request_timeout_ms, int64_t ttl_ns);
+
 /* Until when a session may be believed whose grant or renewal was sent (queued) at `sent_ns`. */
 int64_t ds_timing_deadline(const ds_timing *timing, int64_t sent_ns);
 /* When to renew next: `renew_ns` after `sent_ns`, earlier by up to a tenth. */

@@ -50,6 +50,16 @@ describe("a client", function()
     assert.equal("jobs", options.namespace)
     assert.equal("me", options.id)
     assert.equal(suite.prefix(), options.prefix)
+    assert.equal(2.5, options.request_timeout)
+    assert.is_false(options.allow_plaintext_credentials)
+  end)
+
+  it("shows them as they can be given to open again", function()
+    local given = { etcd = { transport = "json" }, consul = { lock_delay = "5s", datacenter = "dc1" }, ttl = 20 }
+    local options = dsync.open("memory:", given):options()
+    assert.same(given.etcd, options.etcd)
+    assert.same(given.consul, options.consul)
+    assert.same(options, dsync.open(options):options())
   end)
 
   it("never shows a secret", function()

@@ -308,7 +308,7 @@ TEST(a_wait_ends_on_time) {
     fw_advance(d.u, 10 * DS_SECOND);
     CHECK_EQ_INT(b->code, DSYNC_TIMEOUT);
     CHECK_EQ_INT(b->settled_ns - begun, 3 * DS_SECOND);
-    CHECK_EQ_TEXT(b->message, "B was not free in time");
+    CHECK_EQ_TEXT(b->message, "\"B\" was not free in time");
     CHECK(lock_held(a));
     CHECK(desk_close(&d));
 }
@@ -350,7 +350,7 @@ TEST(a_wait_that_was_too_short_for_an_answer_says_so) {
         lock_acquire(a);
         fw_advance(d.u, 30 * DS_MS);
         CHECK_EQ_INT(a->code, DSYNC_TIMEOUT);
-        CHECK_EQ_TEXT(a->message, "A: no server has answered in time");
+        CHECK_EQ_TEXT(a->message, "\"A\": no server has answered in time");
         CHECK(desk_close(&d));
     }
 }
