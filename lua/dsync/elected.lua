@@ -59,9 +59,7 @@ function Elected:resign(given)
     return holding.not_held(self)
   end
   local ok, message, code = waiting.perform(self._client, opts.cancel, core, "release")
-  if ok or code == "unknown" then
-    self._slot:drop(self._acquisition)
-  end
+  self._slot:released(core, self._acquisition)
   return ok, message, code
 end
 

@@ -62,9 +62,7 @@ function Lock:release(given)
   local core, client = self._core, self._client
   local acquisition = core:acquisition()
   local ok, message, code = waiting.perform(client, opts.cancel, core, "release")
-  if ok or code == "unknown" then
-    self._slot:drop(acquisition)
-  end
+  self._slot:released(core, acquisition)
   if client._names[self:name()] == self and not core:held() then
     client._names[self:name()] = nil
   end

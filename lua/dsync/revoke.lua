@@ -81,6 +81,14 @@ function Slot:drop(acquisition)
   end
 end
 
+--- The acquisition was given up, however that ended: nobody is told any more. Whoever was to hear of a loss from before
+-- will hear of it, or has.
+function Slot:released(core, acquisition)
+  if core:acquisition() ~= acquisition or not core:lost_reason() then
+    self:drop(acquisition)
+  end
+end
+
 function revoke.new(client, core)
   local slot = setmetatable({ client = client, callbacks = {} }, Slot)
   client._slots[core:number()] = slot

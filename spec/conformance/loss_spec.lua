@@ -68,6 +68,32 @@ describe("a lost lock", function()
     fails("lost", lock:release())
   end)
 
+  it("forgets its callbacks when it is given up, also if it was lost by then or nobody waits for that", function()
+    local canceller = dsync.canceller()
+    canceller:cancel()
+    local function given_up(held, take, given)
+      local told, left = 0, setmetatable({}, { __mode = "k" })
+      local function register(callback)
+        left[callback] = true
+        held:on_revoked(callback)
+      end
+      register(function() told = told + 1 end)
+      take(held)
+      held:release(given)
+      suite.eventually("the end of the callback", function()
+        collectgarbage()
+        collectgarbage()
+        return next(left) == nil
+      end)
+      assert.is_true(told <= 1)
+    end
+    for _, given in ipairs { {}, { cancel = canceller } } do
+      given_up(ok(a:lock(suite.name()):acquire()), steal, given)
+      given_up(ok(a:lock(suite.name()):acquire()), function() end, given)
+      given_up(ok(a:leader(suite.name()):elect()), function() end, given)
+    end
+  end)
+
   it("can be acquired again as a new acquisition", function()
     local lock = ok(a:lock(name):acquire())
     local old = lock:token()
