@@ -29,8 +29,8 @@ return {
   {
     name = "consul_write_unguarded", rule = "a guarded write needs its own entry", breaks = "the session will do",
     file = "backend/consul_guard.c", after = "static void write_guarded(ds_consul_call *call) {",
-    from = "ds_consul_if_session(txn, call->own.data, call->id);",
-    to = "ds_consul_if_session(txn, call->session.data, call->id);", by = "consul",
+    from = "ds_consul_if_index(txn, call->own.data, place->modified);",
+    to = "ds_consul_if_index(txn, call->session.data, call->modified);", by = "consul",
   },
   {
     name = "consul_any_lock", rule = "the lock must be the one that was taken",
