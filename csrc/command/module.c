@@ -1,7 +1,8 @@
-/* module.c: the Lua module dsync.process: its table, clocks, the terminal, kill and the end. */
+/* module.c: the Lua module dsync.process: its table, clocks, the terminal, streams, kill and the end. */
 #include "process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,16 @@ static int process_discard(lua_State *L) {
     return 1;
 }
 
+/* Whoever starts us may have closed a standard stream. Its number must not go to a database or a socket, which would
+ * then be read and written as if it were the stream: it stays taken, and using it fails as if it were closed. */
+static void occupy_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+        }
+    }
+}
+
 static int process_is_pipe(lua_State *L) {
     struct stat about;
     lua_pushboolean(L, fstat((int)luaL_checkinteger(L, 1), &about) == 0 && S_ISFIFO(about.st_mode));
@@ -145,6 +156,7 @@ static const luaL_Reg functions[] = {
 };
 
 int luaopen_dsync_process(lua_State *L) {
+    occupy_standard_streams();
     lua_newtable(L);
     for (const luaL_Reg *one = functions; one->name != NULL; one++) {
         lua_pushcfunction(L, one->func);

@@ -27,6 +27,38 @@ describe("dsync hold", function()
     assert.same({ 0, "held name\nfree\n" }, { code, out })
   end)
 
+  for how, input in pairs { ["at its end"] = "</dev/null", closed = "<&-" } do
+    it("says that there is nothing to hold for when stdin is " .. how, function()
+      local code, out, err = command.sh("$dsync hold name " .. input .. "; echo $?")
+      assert.same({ 0, "64\n" }, { code, out })
+      assert.truthy(err:find('stdin is closed: nothing to hold "name" for', 1, true), err)
+      code, out = command.sh("$dsync hold -E 0 --json name 2>&1 " .. input .. "; echo $?")
+      assert.equal(0, code)
+      assert.truthy(out:find '"event":"failed".*stdin is closed.*\n64\n$', out)
+      assert.equal(1, (command.run { "status", "name" }))
+    end)
+  end
+
+  it("gives up waiting, and says so, when its stdin ends or nobody reads its stdout any more", function()
+    local d = command.client()
+    ok(d:lock("name"):acquire())
+    local process = command.start { "hold", "name" }
+    suite.until_waiting(d, "name", 1)
+    process:close_input()
+    assert.truthy(process:expect('stdin is closed: nothing to hold "name" for', command.patience))
+    assert.equal(64, process:wait(command.patience))
+    local _, out = command.sh "exec 3>&1; { $dsync hold name </dev/zero 2>&3; echo $? >&3; } | true"
+    assert.truthy(out:find 'nobody reads stdout.*\n75\n$', out)
+    assert.equal(0, #ok(d:lock("name"):waiters()))
+  end)
+
+  it("writes into nothing else when its stdout is closed, and hands on what is closed as it is", function()
+    local code, out, err = command.sh [[$dsync locks >&-; echo $?
+      $dsync run name sh -c '[ -e /proc/$$/fd/0 ] || [ -e /proc/$$/fd/1 ]; echo $? >&2' >&- <&-]]
+    assert.same({ 0, "74\n" }, { code, out }, err)
+    assert.truthy(err:find "could not be written: Bad file descriptor\n1\n$", err)
+  end)
+
   it("serves a shell script as in its help", function()
     local code, out = command.sh [[
       coproc $dsync hold --ttl 20 name
@@ -51,8 +83,8 @@ describe("dsync hold", function()
   it("ends with 75 when it cannot have it, with 143 on SIGTERM", function()
     local process = command.start { "hold", "name" }
     assert(process:expect("^held", command.patience))
-    assert.equal(75, (command.run { "hold", "--try", "name" }))
-    assert.equal(9, (command.run { "hold", "--wait=0.1", "-E", "9", "name" }))
+    assert.equal(75, (command.sh "$dsync hold --try name </dev/zero"))
+    assert.equal(9, (command.sh "$dsync hold --wait=0.1 -E 9 name </dev/zero"))
     process:signal "TERM"
     assert.equal(143, process:wait(command.patience))
     assert.equal(1, (command.run { "status", "name" }))
@@ -70,6 +102,29 @@ describe("dsync elect", function()
     assert.truthy(process:expect("^revoked role resigned$", command.patience))
     assert.equal(130, process:wait(command.patience))
     assert.is_nil((d:leader("role"):leader()))
+  end)
+
+  it("without a command resigns when nobody reads its stdout any more", function()
+    for _, options in ipairs { "", "--forever " } do
+      local code, out = command.sh("$dsync elect " .. options .. [[role </dev/null | {
+          read -r what name token; echo $what; }
+        echo ${PIPESTATUS[0]}
+        $dsync leader role; echo $?]])
+      assert.same({ 0, "elected\n0\n1\n" }, { code, out })
+    end
+  end)
+
+  it("without a command gives up its campaign when nobody reads its stdout any more", function()
+    local d = command.client()
+    ok(d:leader("role"):elect { wait = command.patience })
+    local code, out, err = command.sh "$dsync elect role </dev/null | true; echo ${PIPESTATUS[0]}"
+    assert.same({ 0, "75\n" }, { code, out })
+    assert.truthy(err:find("nobody reads stdout", 1, true), err)
+  end)
+
+  it("with a command does not care who reads its stdout", function()
+    local code, out = command.sh "$dsync elect role -- sh -c 'sleep 0.3; exit 3' | true; echo ${PIPESTATUS[0]}"
+    assert.same({ 0, "3\n" }, { code, out })
   end)
 
   -- What an operator does to a leader: the entry goes.
