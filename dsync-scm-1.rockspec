@@ -240,6 +240,7 @@ build = {
       ["dsync.cli.say"] = "lua/dsync/cli/say.lua",
       ["dsync.cli.settings"] = "lua/dsync/cli/settings.lua",
       ["dsync.cli.status"] = "lua/dsync/cli/status.lua",
+      ["dsync.cli.streams"] = "lua/dsync/cli/streams.lua",
       ["dsync.cli.watch"] = "lua/dsync/cli/watch.lua",
       ["dsync.cli.work"] = "lua/dsync/cli/work.lua",
       ["dsync.client"] = "lua/dsync/client.lua",

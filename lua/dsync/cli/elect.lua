@@ -5,6 +5,7 @@ local codes = require "dsync.cli.codes"
 local look = require "dsync.cli.look"
 local loops = require "dsync.cli.loop"
 local obtain = require "dsync.cli.obtain"
+local streams = require "dsync.cli.streams"
 local work = require "dsync.cli.work"
 
 local ipairs = ipairs
@@ -18,8 +19,8 @@ local elect = {
   options = { { name = "forever", kind = "flag", help = "campaign again after a term was lost" }, look.namespace },
   text = [[
 Campaigns in the election NAME. With CMD: runs it once elected, as dsync run does under a lock, and resigns when it has
-ended. Without: prints "elected NAME TOKEN" and, when it is over, "revoked NAME REASON", until a signal ends it. With
---forever it campaigns again after a loss, and starts CMD anew.]],
+ended. Without: prints "elected NAME TOKEN" and, when it is over, "revoked NAME REASON", until a signal ends it,
+or nobody reads its stdout any more. With --forever it campaigns again after a loss, and starts CMD anew.]],
   examples = {
     { "dsync elect --forever scheduler -- ./scheduler --verbose", "one scheduler in the whole cluster" },
     { "dsync elect scheduler | while read -r what name token; do ...; done", "act on being elected" },
@@ -45,6 +46,9 @@ local function watch_term(elected, loop, opts, name)
       elected:resign()
       work.announce(opts, "revoked", name, "reason", "resigned")
       return codes.signal + number, false
+    elseif kind == "closed" then
+      elected:resign()
+      return codes.ok, false
     end
   end
 end
@@ -59,13 +63,15 @@ local function term_without_command(client, loop, leader, opts, tell)
   return work.not_acquired(opts, code), false
 end
 
--- Waits a little; the code of a signal that came meanwhile.
+-- Waits a little; the code of what came meanwhile and ends the command.
 local function pause(loop)
   local deadline = look.now() + PAUSE
   repeat
     local kind, one, number = loop:next(math.max(0, deadline - look.now()))
     if kind == "signal" and loops.is_ending(one) then
       return codes.signal + number
+    elseif kind == "closed" then
+      return one
     end
   until not kind
 end
@@ -96,6 +102,10 @@ function elect.main(opts, rest)
   local tell = work.teller(opts, name)
   loops.run(function(loop)
     return work.with(opts, "leader", name, tell, function(client, leader)
+      if #arguments == 0 then
+        streams.watch_stdout(loop, ('nobody reads stdout: nothing to lead "%s" for'):format(name))
+        streams.look()
+      end
       return campaign(client, loop, leader, opts, arguments, tell)
     end)
   end)

@@ -4,8 +4,7 @@ local args = require "dsync.cli.args"
 local codes = require "dsync.cli.codes"
 local loops = require "dsync.cli.loop"
 local obtain = require "dsync.cli.obtain"
-local process = require "dsync.process"
-local scheduler = require "dsync.scheduler"
+local streams = require "dsync.cli.streams"
 local work = require "dsync.cli.work"
 
 local ipairs = ipairs
@@ -17,7 +16,8 @@ local hold = {
   options = {},
   text = [[
 Takes the lock NAME, prints "held NAME TOKEN", and holds it until its stdin is closed, or nobody reads its stdout any
-more. When the lock is lost it prints "lost NAME REASON" and ends with 76.]],
+more. When the lock is lost it prints "lost NAME REASON" and ends with 76. Without a stdin (cron, systemd, ssh -n, &)
+there is nothing to hold it for: exit code 64; dsync run needs none.]],
   examples = {
     { 'coproc dsync hold deploy; read -r _ _ token <&"${COPROC[0]}" || exit; ...', "for the rest of a bash script" },
     { "dsync hold deploy", "by hand, until Ctrl-D" },
@@ -31,20 +31,11 @@ for _, option in ipairs(work.options) do
   end
 end
 
--- Reports "closed" when stdin has ended, or the pipe that stdout is.
-local function watch_streams(loop)
-  scheduler.attach(0, function()
-    if not process.discard(0) then
-      loop:push "closed"
-      return false
-    end
-  end)
-  if process.is_pipe(1) then
-    scheduler.attach(1, function()
-      loop:push "closed"
-      return false
-    end)
-  end
+local function watch_streams(loop, name)
+  local nothing = ('nothing to hold "%s" for'):format(name)
+  streams.watch_stdin(loop, "stdin is closed: " .. nothing .. " (dsync run NAME CMD needs no stdin)")
+  streams.watch_stdout(loop, "nobody reads stdout: " .. nothing)
+  streams.look()
 end
 
 local function keep(lock, loop, opts, name)
@@ -80,7 +71,7 @@ function hold.main(opts, rest)
   local tell = work.teller(opts, name)
   loops.run(function(loop)
     return work.with(opts, "lock", name, tell, function(client, lock)
-      watch_streams(loop)
+      watch_streams(loop, name)
       local held, code, message, why = obtain.take(client, loop, lock, "acquire", work.wait_of(opts))
       if held then
         return release(lock, keep(lock, loop, opts, name), tell)

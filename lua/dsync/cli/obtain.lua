@@ -33,8 +33,8 @@ local function outcome(object, message, code)
   return nil, codes.of(code), message, code
 end
 
---- Calls object:method{wait = wait}. What it returns, or nil, exit code, message, code; message is nil when a signal,
---- or the event "closed", ended the wait.
+--- Calls object:method{wait = wait}. What it returns, or nil, exit code, message, code; message is nil when a signal
+--- ended the wait.
 function obtain.take(client, loop, object, method, wait)
   local canceller, ended, result = dsync.canceller(), false, nil
   dsync.spawn(function()
@@ -55,7 +55,7 @@ function obtain.take(client, loop, object, method, wait)
       exit_code, message, code = codes.of(two), one, two
       canceller:cancel()
     elseif kind == "closed" and not exit_code then
-      exit_code = codes.not_acquired
+      exit_code, message = one, two
       canceller:cancel()
     end
   until ended and kind == "settled"
