@@ -57,7 +57,8 @@ local KNOWN_AS = {
   verify = "insecure_skip_verify",
 }
 
-local function nearest(name, known)
+--- The one among the keys of `known` that `name` was probably meant to be, or nil.
+function check.nearest(name, known)
   local word = name:lower():gsub("[%-%s]", "_")
   if known[KNOWN_AS[word]] then
     return KNOWN_AS[word]
@@ -87,7 +88,7 @@ local function unknown(call, name, known)
   if type(name) ~= "string" then
     errors.raise(call .. ": options must be named, got " .. errors.describe(name) .. " as a key")
   end
-  local hint = nearest(name, known)
+  local hint = check.nearest(name, known)
   local tail
   if next(known) == nil then
     tail = "there are none here"

@@ -32,6 +32,8 @@ describe("the exit code of dsync run", function()
     { "an option without its value", 64, { "run", "--ttl" } },
     { "a value that is none", 64, { "run", "--ttl", "soon", "name", "true" } },
     { "a word that is not among those allowed", 64, { "run", "--on-lost=pray", "name", "true" } },
+    { "a time behind --wait", 64, { "run", "--wait", "5", "name", "true" } },
+    { "a time with a unit behind --wait", 64, { "elect", "--wait", "2.5m", "name", "true" } },
     { "a flag with a value", 64, { "run", "--try=1", "name", "true" } },
     { "an exit code that is none", 64, { "run", "-E", "256", "name", "true" } },
     { "a name that is none", 64, { "run", "/name", "true" } },
@@ -56,6 +58,27 @@ describe("the exit code of dsync run", function()
     end)
   end
 
+  it("comes with a hint: what was meant, and where it is described", function()
+    for _, row in ipairs {
+      { { "run", "--wait", "5", "nightly", "true" }, "--wait 5: did you mean --wait=5? (see dsync run --help)" },
+      { { "hold", "--wait", "500ms", "x" }, "--wait 500ms: did you mean --wait=500ms? (see dsync hold --help)" },
+      { { "run", "--tyr", "name", "true" }, "unknown option --tyr: did you mean --try? (see dsync run --help)" },
+      { { "run", "--on_lost=kill", "x", "true" },
+        "unknown option --on_lost: did you mean --on-lost? (see dsync run --help)" },
+      { { "run", "--timeout=3", "x", "true" },
+        "unknown option --timeout: did you mean --wait? (see dsync run --help)" },
+      { { "locks", "--colour" }, "unknown option --colour (see dsync locks --help)" },
+      { { "locks", "-Q" }, "unknown option -Q (see dsync locks --help)" },
+      { { "sttus", "name" }, 'there is no command "sttus": did you mean status? (see dsync --help)' },
+      { { "walk" }, 'there is no command "walk" (see dsync --help)' },
+      { { "help", "foo" }, 'there is no command "foo" (see dsync --help)' },
+      { { "help", "elects" }, 'there is no command "elects": did you mean elect? (see dsync --help)' },
+    } do
+      local code, out, err = command.run(row[1])
+      assert.same({ 64, "", "dsync: " .. row[2] .. "\n" }, { code, out, err })
+    end
+  end)
+
   it("does not leave the lock behind, whatever it was", function()
     command.run { "run", "name", "/no/such/program" }
     command.run { "run", "name", "false" }
@@ -75,6 +98,10 @@ describe("the program", function()
     assert.same({ 0, "--|x|" }, { code, out })
     code, out = command.run { "run", "--", "name", "printf", "%s|", "x" }
     assert.same({ 0, "x|" }, { code, out })
+    code, out = command.run { "run", "--wait", "--", "5", "sh", "-c", "echo $DSYNC_LOCK" }
+    assert.same({ 0, "5\n" }, { code, out })
+    code, out = command.run { "run", "--wait", "five", "sh", "-c", "echo $DSYNC_LOCK" }
+    assert.same({ 0, "five\n" }, { code, out })
   end)
 
   it("is a line for the shell only when asked", function()

@@ -25,6 +25,17 @@ function args.is_usage(value)
   return getmetatable(value) == Usage
 end
 
+--- What a word of the command line was probably meant to be, as the end of a message, or "". words: those that are
+--- known, each behind `mark`.
+function args.hint(word, words, mark)
+  local known = {}
+  for _, one in ipairs(words) do
+    known[(one:gsub("%-", "_"))] = one
+  end
+  local meant = known[require("dsync.check").nearest(word, known)]
+  return meant and ": did you mean " .. mark .. meant .. "?" or ""
+end
+
 local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600, d = 86400 }
 
 --- "1.5", "500ms", "5m" as seconds, or nil.
@@ -91,7 +102,11 @@ local function find(options, name)
       return option
     end
   end
-  args.fail("unknown option " .. name)
+  local names = {}
+  for i, option in ipairs(options) do
+    names[i] = option.name
+  end
+  args.fail("unknown option " .. name .. (long and args.hint(long, names, "--") or ""))
 end
 
 local function store(found, option, value)
@@ -120,6 +135,10 @@ local function take(options, words, at, found)
     store(found, option, true)
     return at + 1
   elseif option.kind == "wait" then
+    local behind = words[at + 1]
+    if not value and behind and args.seconds(behind) then
+      args.fail(name .. " " .. behind .. ": did you mean " .. name .. "=" .. behind .. "?")
+    end
     store(found, option, value and convert(option, name, value) or "for ever")
     return at + 1
   elseif not value then

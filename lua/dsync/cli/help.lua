@@ -73,7 +73,8 @@ zookeeper://host1,host2:2181, local:/path.db, ...; without either, local:, which
 Exit codes: the command's own, 128+n when signal n ended it; 64 usage, 69 no server answers, 75 not acquired, 76 lost
 while running, 77 denied, 78 configuration, 126 and 127 the command could not be run.
 
-dsync COMMAND --help says more, with examples; so does man dsync.]])
+dsync COMMAND --help (-h, or dsync help COMMAND) says more, with examples; so does man dsync. dsync --version (-V) says
+which version this is.]])
 end
 
 return help

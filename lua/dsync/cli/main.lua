@@ -70,16 +70,27 @@ local function run_command(name, words)
   return command.main(opts, rest, words)
 end
 
+local function no_command(name)
+  args.fail('there is no command "' .. name .. '"' .. args.hint(name, main.commands, ""))
+end
+
+local ASKS_FOR_HELP = { help = true, ["--help"] = true, ["-h"] = true }
+
+local function show_help(about)
+  if not about or ASKS_FOR_HELP[about] then
+    require("dsync.cli.help").all(main)
+  elseif is_command(about) then
+    require("dsync.cli.help").command(about, main.command(about))
+  else
+    no_command(about)
+  end
+  return codes.ok
+end
+
 local function dispatch(words)
   local name = table.remove(words, 1)
-  if name == "--help" or name == "-h" or name == "help" then
-    local about = words[1]
-    if about and is_command(about) then
-      require("dsync.cli.help").command(about, main.command(about))
-    else
-      require("dsync.cli.help").all(main)
-    end
-    return codes.ok
+  if ASKS_FOR_HELP[name] then
+    return show_help(words[1])
   elseif name == "--version" or name == "-V" then
     say.line("dsync ", require("dsync").version)
     return codes.ok
@@ -87,7 +98,7 @@ local function dispatch(words)
     require("dsync.cli.help").all(main, io.stderr)
     return codes.usage
   elseif not is_command(name) then
-    args.fail('there is no command "' .. name .. '"')
+    no_command(name)
   end
   return run_command(name, words)
 end
@@ -98,11 +109,12 @@ end
 
 --- Runs the command line `words` and ends the process.
 function main.run(words)
+  local name = words[1] -- dispatch() takes it away
   local ok, code = xpcall(function()
     return dispatch(words)
   end, with_traceback)
   if not ok and args.is_usage(code) then
-    say.message(tostring(code) .. " (see dsync --help)")
+    say.message(tostring(code) .. " (see dsync " .. (is_command(name) and name .. " " or "") .. "--help)")
     code = codes.usage
   elseif not ok then
     io.stderr:write("dsync: this is a bug: ", tostring(code), "\n")
