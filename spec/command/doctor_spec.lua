@@ -21,7 +21,20 @@ describe("dsync doctor", function()
     local out
     code, out = command.run { "doctor" }
     assert.equal(0, code)
-    assert.truthy(out:find("locks work here, 0 faults", 1, true), out)
+    assert.truthy(out:find("locks work here, 0 faults, %d+ warnings?\n"), out)
+  end)
+
+  it("counts in words: one fault", function()
+    local code, out = command.run { "doctor", "--url", "etcd://127.0.0.1:" .. rig.ports(1)[1] }
+    assert.equal(69, code)
+    assert.truthy(out:find("locks do not work here, 1 fault, 0 warnings\n", 1, true), out)
+  end)
+
+  it("says of memory: that nobody else sees it", function()
+    local code, out = command.run { "doctor", "--url", "memory:" }
+    assert.equal(0, code)
+    assert.truthy(out:find("WARN +options +memory: is this process alone: nobody else sees these locks\n"), out)
+    assert.truthy(out:find("locks work here, 0 faults, 1 warning\n", 1, true), out)
   end)
 
   it("tells of options that cannot work", function()

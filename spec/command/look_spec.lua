@@ -170,6 +170,15 @@ describe("dsync watch", function()
     assert.truthy(lines[3]:find "^%d+m?s +elected +role +node%-1 +%d+$", lines[3])
     assert.equal(lines[1]:find "NAME", lines[2]:find "role")
   end)
+
+  it("has room for the tokens of every store", function()
+    local d = command.client { id = "node-1" }
+    ok(d:leader("role", { value = "mine" }):elect())
+    local code, out = command.run { "watch", "-n", "1", "role" }
+    assert.equal(0, code)
+    local lines = lines_of(out)
+    assert.equal(lines[1]:find "VALUE", lines[2]:find "mine", out)
+  end)
 end)
 
 describe("what the command prints", function()

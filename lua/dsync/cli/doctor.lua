@@ -65,6 +65,10 @@ local function check_options(client, report)
       break
     end
   end
+  if client:backend() == "memory" then
+    report(faults.finding("options", nil, "alone", "memory: is this process alone: nobody else sees these locks",
+      "warn"))
+  end
   return all.ttl
 end
 
@@ -172,13 +176,17 @@ local function examine(opts, report)
   return works
 end
 
+local function count(number, what)
+  return number .. " " .. what .. (number == 1 and "" or "s")
+end
+
 function doctor.main(opts)
   local report, seen = reporter(opts)
   dsync.run(function()
     local works = examine(opts, report)
     if not opts.json then
-      say.line(works and "locks work here" or "locks do not work here", (", %d faults, %d warnings"):format(seen.fail,
-        seen.warn))
+      say.line(works and "locks work here" or "locks do not work here", ", ", count(seen.fail, "fault"), ", ",
+        count(seen.warn, "warning"))
     end
     say.finish(seen.code or codes.ok)
   end)

@@ -44,7 +44,7 @@ local function printer(opts)
     end
   end
   local begun = look.now()
-  local print_row = columns.stream({ "AFTER", "CHANGE", "NAME", "ID", "TOKEN", "VALUE" }, { 5, 7, 16, 24, 8, 0 })
+  local print_row = columns.stream({ "AFTER", "CHANGE", "NAME", "ID", "TOKEN", "VALUE" }, { 5, 7, 16, 24, 14, 0 })
   return function(event)
     local id, token, _, value = look.cells(event, begun)
     print_row { say.ago(begun, look.now()), event.type, tostring(event.name), id, token, value }

@@ -47,6 +47,7 @@ faults.known = {
     .. "times that people see do" },
   clock_skew = { advice = "set this machine's clock, or the server's: certificates and shown times depend on it" },
   slow = { advice = "the server, its disk or the network is slow for the ttl in use: use a longer ttl" },
+  alone = { advice = "use local: for this host, or the URL of a server for several" },
   settings = { code = codes.config, advice = "correct the options" },
   other = { code = codes.unavailable, advice = "look at the server's log" },
 }
