@@ -77,7 +77,7 @@ _dsync() {
             ;;
         --url)
             # shellcheck disable=SC2207
-            COMPREPLY=($(compgen -W "etcd:// etcds:// consul:// consuls:// zookeeper:// local: memory:" -- "$cur"))
+            COMPREPLY=($(compgen -W "etcd:// etcds:// consul:// consuls:// zookeeper:// local:" -- "$cur"))
             compopt -o nospace 2>/dev/null
             ;;
         *)

@@ -99,23 +99,28 @@ describe("what is installed beside the command", function()
     assert.truthy(complete("dsync", "run", "--ttl", "5", "name", "ech"):find("\necho\n", 1, true))
     assert.is_nil(complete("dsync", "locks", "--on"):find("on-lost", 1, true))
     assert.truthy(complete("dsync", "watch", "--c"):find("\n--count\n", 1, true))
+    assert.truthy(complete("dsync", "run", "--url", "l"):find("\nlocal:\n", 1, true))
+    assert.is_nil(complete("dsync", "run", "--url", ""):find("memory", 1, true))
   end)
 end)
 
 describe("the launcher", function()
-  local out_of = "env -u LUA_PATH -u LUA_CPATH -u LUA_PATH_5_4 -u LUA_CPATH_5_4 DSYNC_URL=memory: "
+  local out_of = "env -u LUA_PATH -u LUA_CPATH -u LUA_PATH_5_4 -u LUA_CPATH_5_4 "
 
   it("finds a Lua and the modules in a source tree, from anywhere, also through a link", function()
     local folder = rig.tempdir()
-    local code, out, err = rig.run { "sh", "-c", "ln -s \"$PWD/bin/dsync\" " .. folder .. "/ds && here=$PWD && cd / && "
-      .. out_of .. folder .. "/ds run name echo linked && " .. out_of .. "\"$here/bin/dsync\" run name echo direct" }
+    local line = "ln -s \"$PWD/bin/dsync\" " .. folder .. "/ds && here=$PWD && cd / && "
+      .. out_of .. folder .. "/ds run name echo linked && " .. out_of .. "\"$here/bin/dsync\" run name echo direct"
+    local code, out, err = rig.run({ "sh", "-c", line }, { env = { DSYNC_URL = "local:" .. folder .. "/db" } })
     assert.same({ 0, "linked\ndirect\n", "" }, { code, out, err })
   end)
 
   it("works as make install has put it, with its manual and completions", function()
     local prefix = rig.tempdir() .. "/usr"
-    local code, out, err = rig.run({ "sh", "-c", "make -s install PREFIX=" .. prefix .. " && cd / && "
-      .. out_of .. prefix .. "/bin/dsync run name echo installed" }, { timeout = 120 })
+    local line = "make -s install PREFIX=" .. prefix .. " && cd / && "
+      .. out_of .. prefix .. "/bin/dsync run name echo installed"
+    local code, out, err = rig.run({ "sh", "-c", line },
+      { env = { DSYNC_URL = "local:" .. prefix .. "/db" }, timeout = 120 })
     assert.same({ 0, "installed\n" }, { code, out }, err)
     for _, file in ipairs { "man/man1/dsync.1", "bash-completion/completions/dsync", "zsh/site-functions/_dsync" } do
       assert.truthy(rig.read(prefix .. "/share/" .. file), file)

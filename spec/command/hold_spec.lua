@@ -177,3 +177,17 @@ describe("dsync elect", function()
     assert.equal(4, (command.run { "elect", "--wait=0.2", "-E", "4", "role" }))
   end)
 end)
+
+describe("memory: on a command line", function()
+  it("is said to lock nothing for anybody else", function()
+    local env = { env = { DSYNC_URL = "memory:" } }
+    for _, list in ipairs { { "run", "name", "true" }, { "elect", "--json", "name", "true" } } do
+      local code, out, err = command.run(list, env)
+      assert.same({ 0, "" }, { code, out })
+      assert.truthy(err:find("memory: is this process alone: nobody else sees", 1, true), err)
+    end
+    local code, _, err = command.sh("$dsync hold --url memory:x name </dev/zero | true; exit ${PIPESTATUS[0]}")
+    assert.truthy(code == 0 or code == 75)
+    assert.truthy(err:find("memory: is this process alone: nobody else sees", 1, true), err)
+  end)
+end)

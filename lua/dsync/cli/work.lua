@@ -40,6 +40,9 @@ local SENTENCES = {
   unreleased = function(_, message)
     return message
   end,
+  warning = function(_, message)
+    return message
+  end,
 }
 
 --- A function tell(event, detail, ...) for one name.
@@ -173,6 +176,9 @@ function work.with(opts, kind, name, tell, main)
   if not object then
     tell("failed", message, code)
     return codes.of(code)
+  end
+  if client:backend() == "memory" then
+    tell("warning", "memory: is this process alone: nobody else sees what is held here; use local: or a server's URL")
   end
   code = main(client, object)
   client:close(code == codes.unavailable and 0 or nil)
