@@ -236,6 +236,7 @@ build = {
       ["dsync.cli.main"] = "lua/dsync/cli/main.lua",
       ["dsync.cli.members"] = "lua/dsync/cli/members.lua",
       ["dsync.cli.obtain"] = "lua/dsync/cli/obtain.lua",
+      ["dsync.cli.phrasing"] = "lua/dsync/cli/phrasing.lua",
       ["dsync.cli.run"] = "lua/dsync/cli/run.lua",
       ["dsync.cli.say"] = "lua/dsync/cli/say.lua",
       ["dsync.cli.settings"] = "lua/dsync/cli/settings.lua",

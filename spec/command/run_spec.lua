@@ -79,6 +79,42 @@ describe("the exit code of dsync run", function()
     end
   end)
 
+  it("comes with a message in the words of the command line", function()
+    local far = "etcd://192.0.2.1"
+    local slash = 'must not begin with "/": write "x" (where it lies is set by --prefix'
+    for _, row in ipairs {
+      { 78, { "locks", "--user", "x" }, "--user (DSYNC_USER) needs the password in DSYNC_PASSWORD" },
+      { 78, { "run", "--tls-cert", "/x", "name", "true" }, "--tls-cert and --tls-key belong together: " },
+      { 78, { "run", "--url", far, "--user", "x", "name", "true" }, "or give -o allow_plaintext_credentials=true\n" },
+      { 78, { "locks", "--url", "consul://192.0.2.1" }, "or give -o allow_plaintext_credentials=true\n" },
+      { 78, { "locks", "--url", "consul://192.0.2.1", "--user", "x" }, "give DSYNC_AUTH_TOKEN or --token-file\n" },
+      { 64, { "run", "--ttl", "0", "name", "true" }, "--ttl must be more than 0 seconds, got 0 (see dsync run" },
+      { 64, { "bench", "--ttl", "0" }, "--ttl must be more than 0 seconds, got 0 (see dsync bench --help)" },
+      { 78, { "run", "--ttl", "1ms", "name", "true" }, "--ttl of 0.001 s: " },
+      { 64, { "locks", "-o", "connect_timeout=0" }, "-o connect_timeout must be more than 0 seconds" },
+      { 64, { "run", "/x", "true" }, "NAME " .. slash .. " or --key) (see dsync run --help)" },
+      { 64, { "status", "/x" }, "NAME " .. slash .. " or --key) (see dsync status --help)" },
+      { 64, { "watch", "/x" }, "NAME " .. slash .. ") (see dsync watch --help)" },
+      { 64, { "elect", "--namespace", "/x", "name" }, "--namespace " .. slash .. ") (see dsync elect --help)" },
+      { 64, { "members", "--namespace", "/x" }, "--namespace " .. slash .. ") (see dsync members --help)" },
+      { 64, { "run", "--key", "", "name", "true" }, "--key is empty: give it 1 to" },
+      { 64, { "run", "", "true" }, "NAME is empty: give it 1 to" },
+      { 64, { "break", "name", "--token", "0" }, "--token: give the holder's token (see dsync break --help)" },
+      { 78, { "locks", "--prefix", "//x" }, '--prefix has an empty segment ("//")' },
+    } do
+      local env = row[2][2] == "--url" and { DSYNC_PASSWORD = "p", DSYNC_AUTH_TOKEN = "t" } or nil
+      local code, out, err = command.run(row[2], { env = env })
+      assert.same({ row[1], "" }, { code, out }, err)
+      assert.truthy(err:find(row[3], 1, true), err)
+    end
+    local nowhere = "etcd://0.0.0.0:" .. rig.ports(1)[1]
+    local list = { "locks", "--url", nowhere, "--user", "x" }
+    local env = { env = { DSYNC_PASSWORD = "p" } }
+    assert.equal(78, (command.run(list, env)))
+    list[6], list[7] = "-o", "allow_plaintext_credentials=true"
+    assert.equal(69, (command.run(list, env)))
+  end)
+
   it("does not leave the lock behind, whatever it was", function()
     command.run { "run", "name", "/no/such/program" }
     command.run { "run", "name", "false" }

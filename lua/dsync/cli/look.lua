@@ -19,7 +19,7 @@ look.namespace = { name = "namespace", kind = "text", value = "NS", env = "DSYNC
   help = "of elections (default)" }
 
 local function end_with(message, code)
-  say.message(message)
+  say.message(settings.in_words(message, code))
   process.exit(codes.of(code))
 end
 

@@ -146,13 +146,23 @@ function settings.plain(message)
   return (tostring(message):gsub("^[^\n]-:%d+: ", "", 1))
 end
 
+--- The message of a failure; one about options or credentials in the words of the command line.
+function settings.in_words(message, code)
+  local about_options = code == "config" or code == "denied"
+  return about_options and require("dsync.cli.phrasing").of(message) or message
+end
+
+local function refuse(message)
+  args.fail(require("dsync.cli.phrasing").of(message))
+end
+
 --- Calls fn(...); what it raises about its arguments becomes a usage error.
 function settings.checked(fn, ...)
   local ok, one, message, code = pcall(fn, ...)
   if not ok then
-    args.fail(settings.plain(one))
+    refuse(settings.plain(one))
   end
-  return one, message, code
+  return one, settings.in_words(message, code), code
 end
 
 --- The same for a fn that waits. What it raises without a place in this program is about what was typed.
@@ -160,9 +170,9 @@ function settings.protected(fn, ...)
   local ok, one, message, code = require("dsync.protect").call(fn, ...)
   local text = not ok and type(one) == "string" and one:match "^[^\n]*"
   if ok then
-    return one, message, code
+    return one, settings.in_words(message, code), code
   elseif text and text == settings.plain(text) then
-    args.fail(text)
+    refuse(text)
   end
   error(one, 0)
 end

@@ -48,6 +48,9 @@ local SENTENCES = {
 --- A function tell(event, detail, ...) for one name.
 function work.teller(opts, name)
   return function(event, detail, ...)
+    if event == "failed" then
+      detail = settings.in_words(detail, (...))
+    end
     if opts.json then
       local fields = {
         { "time", say.timestamp((process.clock())) }, { "event", event }, { "name", name },
