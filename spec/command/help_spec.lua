@@ -16,6 +16,13 @@ local function options_of(name)
   return list
 end
 
+-- The same as a set of names, with --help.
+local function set_of_options(name)
+  local set = { help = true }
+  for _, option in ipairs(options_of(name)) do set[option.name] = true end
+  return set
+end
+
 describe("dsync --help", function()
   it("lists every command; without arguments that is a usage error", function()
     for _, list in ipairs { { "--help" }, { "help" }, { "-h" } } do
@@ -35,10 +42,10 @@ describe("dsync --help", function()
       assert.same({ 0, "" }, { code, err })
       assert.equal(out, (select(2, command.run { "help", name })))
       assert.truthy(out:find("\nExamples?:\n  "), out)
-      for _, option in ipairs(options_of(name)) do
-        assert.truthy(out:find("--" .. option.name, 1, true), option.name)
-        assert.truthy(#(option.help or "") > 3, option.name)
-      end
+      local listed = {}
+      for option in out:gmatch "\n  [-%a, ]*%-%-([%l-]+)" do listed[option] = true end
+      assert.same(set_of_options(name), listed)
+      for _, option in ipairs(options_of(name)) do assert.truthy(#(option.help or "") > 3, option.name) end
       for line in out:gmatch "[^\n]+" do assert.is_true(#line <= 120, line) end
     end)
   end
@@ -58,7 +65,43 @@ describe("a word too many", function()
   end
 end)
 
+-- What the manual says: command -> set of its options. A section is "Of run and elect", "Of the others" or about all
+-- commands; a text that begins with "(watch, status)" is about these alone.
+local function manual()
+  local known, heading, tag = {}, nil, nil
+  for _, name in ipairs(main.commands) do known[name] = {} end
+  local text = rig.read("man/dsync.1"):gsub("\\%-", "-"):match "\n%.SH OPTIONS\n(.-)\n%.SH "
+  for line in text:gmatch "[^\n]+" do
+    if line:find "^%.SS " then
+      heading = line:match "^%.SS Of (.*)$" or "all"
+    elseif tag == "next" then
+      tag = line
+    elseif line == ".TP" then
+      tag = "next"
+    elseif tag then
+      local about = line:match "^%((%l[%l, ]*)%) " or heading
+      for _, name in ipairs(main.commands) do
+        for option in tag:gmatch "%-%-([%l-]+)" do
+          if about == "all" or (" " .. about:gsub(",", "") .. " "):find(" " .. name .. " ", 1, true) then
+            known[name][option] = true
+          end
+        end
+      end
+      tag = nil
+    end
+  end
+  return known
+end
+
 describe("what is installed beside the command", function()
+  it("names each command's options with that command, in the manual", function()
+    local known = manual()
+    for _, name in ipairs(main.commands) do assert.same(set_of_options(name), known[name], name) end
+    local text = rig.read("man/dsync.1"):gsub("\\%-", "-")
+    for _, option in ipairs { "--version", "-V", "-h" } do assert.truthy(text:find(option, 1, true), option) end
+    assert.truthy(text:find(".B dsync help\n", 1, true))
+  end)
+
   it("has every option in it: both completions and the manual", function()
     for _, file in ipairs { "completions/dsync.bash", "completions/_dsync", "man/dsync.1" } do
       local text = rig.read(file):gsub("\\%-", "-")
@@ -99,6 +142,11 @@ describe("what is installed beside the command", function()
     assert.truthy(complete("dsync", "run", "--ttl", "5", "name", "ech"):find("\necho\n", 1, true))
     assert.is_nil(complete("dsync", "locks", "--on"):find("on-lost", 1, true))
     assert.truthy(complete("dsync", "watch", "--c"):find("\n--count\n", 1, true))
+    for _, name in ipairs(main.commands) do
+      local offered = {}
+      for option in complete("dsync", name, "--"):gmatch "%-%-([%l-]+)" do offered[option] = true end
+      assert.same(set_of_options(name), offered, name)
+    end
     assert.truthy(complete("dsync", "run", "--url", "l"):find("\nlocal:\n", 1, true))
     assert.is_nil(complete("dsync", "run", "--url", ""):find("memory", 1, true))
   end)

@@ -9,6 +9,9 @@ local concat, floor = table.concat, math.floor
 
 local args = {}
 
+--- The option of every command.
+args.help = { name = "help", short = "h", kind = "flag", help = "show this" }
+
 local Usage = {
   __tostring = function(self)
     return self.message

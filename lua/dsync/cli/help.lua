@@ -48,10 +48,9 @@ function help.command(name, command)
   write(out, "\n", command.text, "\n")
   write(out, command.examples[2] and "Examples:" or "Example:")
   write_examples(out, command.examples)
-  if command.options[1] then
-    write(out, "\nOptions:")
-    write_options(out, command.options)
-  end
+  write(out, "\nOptions:")
+  write_options(out, command.options)
+  write_options(out, { require("dsync.cli.args").help })
   write(out, "\nWhere (each also from the environment):")
   write_options(out, require("dsync.cli.settings").options)
   write(out, "\nSecrets come from the environment: DSYNC_PASSWORD, DSYNC_AUTH_TOKEN, DSYNC_DIGEST. See man dsync.")

@@ -31,7 +31,7 @@ function main.command(name)
 end
 
 local function all_options(command)
-  local list = { { name = "help", short = "h", kind = "flag" } }
+  local list = { args.help }
   for _, options in ipairs { command.options, command.hidden or {}, require("dsync.cli.settings").options } do
     for i = 1, #options do
       list[#list + 1] = options[i]
