@@ -84,6 +84,15 @@ static int guard_arm(lua_State *L) {
     return 0;
 }
 
+/* guard:raised(): the error of the loss is being raised elsewhere. */
+static int guard_raised(lua_State *L) {
+    const guard *g = check_guard(L);
+    if (g->slot != NULL) {
+        bind_slot_raised(g->slot);
+    }
+    return 0;
+}
+
 #if LUA_VERSION_NUM >= 502
 /* Stack: guard, handler, then the results or the error. */
 static int call_over(lua_State *L, bool ok) {
@@ -228,6 +237,7 @@ static const luaL_Reg guard_methods[] = {
     {"finish", guard_finish},
     {"lost", guard_lost},
     {"arm", guard_arm},
+    {"raised", guard_raised},
 #if LUA_VERSION_NUM >= 502
     {"call", guard_call},
 #endif

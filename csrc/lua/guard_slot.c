@@ -130,6 +130,12 @@ static int64_t now_ns(void) {
     return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
+void bind_slot_raised(bind_slot *one) {
+    if (one->grace_until_ns == 0) {
+        one->grace_until_ns = now_ns() + GRACE_NS;
+    }
+}
+
 static bool is_own_source(const bind_slot *one, const char *source) {
     size_t size = one->own_size;
     return size > 0 && strncmp(source, one->own, size) == 0 &&

@@ -47,6 +47,9 @@ void bind_slot_move(bind_slot *one, lua_State *to);
 bool bind_slot_rung(const bind_slot *one);
 /* Sets the hook, once. On the guarded thread; async-signal-safe. */
 void bind_slot_arm(bind_slot *one, lua_State *L);
+/* The error of the loss is being raised by dsync's own code: the grace begins, as if the hook had raised it. On the
+ * guarded thread. */
+void bind_slot_raised(bind_slot *one);
 /* Puts the user's hook back. `L`: a coroutine whose hook is meant. */
 void bind_slot_disarm(bind_slot *one, lua_State *L);
 

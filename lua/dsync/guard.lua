@@ -64,6 +64,17 @@ local function interrupt(frame)
   end
 end
 
+--- lock:check raises the error of the loss itself: the hook of a guard around it has no need to, and the grace begins.
+function guard.raised(object)
+  local frame = innermost()
+  while frame do
+    if rawequal(frame.object, object) then
+      frame.core:raised()
+    end
+    frame = frame.outer
+  end
+end
+
 --- For waits that block, during which the event of another client's loss would not be taken: looks for losses.
 function guard.look(frame)
   while frame do

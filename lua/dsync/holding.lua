@@ -74,6 +74,9 @@ end
 function methods:check()
   if not self:held() then
     local _, message, code = holding.not_held(self)
+    if code == "lost" then
+      guard.raised(self)
+    end
     error(errors.failure(message, code, self, holding.lost_reason(self)), 0)
   end
 end

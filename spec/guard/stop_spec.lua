@@ -71,6 +71,31 @@ describe("a guard", function()
     assert.truthy(tostring(caught):find("busy.lua:%d+: "), tostring(caught))
   end)
 
+  it("lets clean-up run after the error of check, which is the same one", function()
+    local function ask(lock)
+      while true do lock:check() end
+    end
+    local cleaned = 0
+    for _ = 1, ROUNDS do
+      local lock = busy.doomed(d, name)
+      busy.lost(lock:guard(function()
+        local good, err = pcall(ask, lock)
+        assert(not good and dsync.is_lost(err))
+        busy.work(0.01)
+        cleaned = cleaned + 1
+        error(err, 0)
+      end))
+    end
+    assert.is_true(cleaned > ROUNDS / 2, cleaned .. " of " .. ROUNDS) -- a slow machine may use up the grace
+  end)
+
+  it("ends a loop that swallows the errors of check", function()
+    local lock = busy.doomed(d, name)
+    busy.lost(lock:guard(function()
+      while true do pcall(lock.check, lock) end
+    end))
+  end)
+
   it("says so when the function cleans up and returns", function()
     local message = fails("lost", busy.doomed(d, name):guard(function()
       pcall(busy.for_ever)
