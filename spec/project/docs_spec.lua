@@ -1,4 +1,4 @@
--- The Lua in docs/migrating.md: what it shows is run, block after block, as one program.
+-- The Lua in docs/migrating.md and docs/options.md: what it shows is run, block after block, as one program.
 
 local rig = require "spec.support.rig"
 
@@ -23,4 +23,13 @@ describe("the Lua of docs/migrating.md", function()
       assert.equal(0, code, tostring(out) .. tostring(err))
     end)
   end
+end)
+
+describe("the Lua of docs/options.md", function()
+  it("runs", function()
+    local folder = rig.tempdir()
+    rig.write(folder .. "/main.lua", table.concat(blocks "docs/options.md", "\n"))
+    local code, out, err = rig.run({ "lua5.4", folder .. "/main.lua" }, { timeout = 60 })
+    assert.equal(0, code, tostring(out) .. tostring(err))
+  end)
 end)
