@@ -42,7 +42,7 @@ typedef enum dsync_code {
     DSYNC_OK = 0,
     DSYNC_TIMEOUT,      /* "timeout": the wait was over; nothing of the call stays behind */
     DSYNC_CONTENDED,    /* "contended": tried once, somebody else holds */
-    DSYNC_LOST,         /* "lost": the lock was lost before this call could have its effect */
+    DSYNC_LOST,         /* "lost": the lock is lost; if the call had its effect, then while it was still held */
     DSYNC_NOT_HELD,     /* "not_held" */
     DSYNC_ALREADY_HELD, /* "already_held": by this very object */
     DSYNC_CANCELLED,    /* "cancelled" */

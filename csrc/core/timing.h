@@ -12,7 +12,7 @@
 
 typedef struct ds_timing {
     int64_t ttl_ns;
-    int64_t margin_ns; /* what clock drift and scheduling may cost: at least 250 ms, but never over half the ttl */
+    int64_t margin_ns; /* what clock drift and scheduling may cost: at least 250 ms, or a quarter of a shorter ttl */
     int64_t renew_ns;  /* pause between renewals, before jitter */
     int64_t try_ns;    /* one renewal with its confirmation, connecting included */
 } ds_timing;
