@@ -15,7 +15,7 @@ typedef enum px_wrong {
     PX_OVERLAP,  /* two claims to one lock at one time */
     PX_TOKEN,    /* a token that is not higher than the one before */
     PX_OVERDUE,  /* a call that ended more than PX_GRACE after its deadline, on an idle machine */
-    PX_UNTOLD,   /* a loss that nobody announced within half a second, or announced twice */
+    PX_UNTOLD,   /* a loss that was never announced, or twice */
     PX_LEFTOVER, /* a key that no client will ever remove */
     PX_BLIND,    /* a watcher that still sees a leader when there has long been none */
     PX_STUCK,    /* a client that does not come to rest */
@@ -69,8 +69,8 @@ void *px_work(void *worker);
 
 /* ---- the machine (machine.c) ------------------------------------------------------------------------------------- */
 
-/* For how long threads of this process waited for a processor since then: of each tenth of a second, the one that
- * fared worst. */
+/* For how long threads of this process waited for a processor since then, or a processor for the host: of each tenth of
+ * a second, the one that fared worst. */
 int64_t px_machine_lag(int64_t since_ns);
 void *px_watch_machine(void *unused);
 

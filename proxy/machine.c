@@ -1,17 +1,20 @@
 /* machine.c: how late this machine is: how long threads of this process that could have run were not let run. The
- * kernel counts that for each thread; what it does not know, such as a host that stops the whole machine, a sleeper
- * notices.
+ * kernel counts that for each thread; what it does not know, such as a host that stops one processor of the machine,
+ * sleepers notice, one on each processor.
  */
 #include "campaign.h"
 
 #include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define THREADS_MAX 4096
 #define PERIODS 64 /* remembered; one takes 100 ms at most */
+#define SLEEPERS_MAX 64
+#define NAP (5 * PX_MS)
 
 typedef struct thread_wait {
     int id;
@@ -23,6 +26,17 @@ typedef struct period {
     int64_t lag_ns; /* of the thread that fared worst */
 } period;
 
+/* Sleeps on one processor, a nap at a time. Not known before it sleeps: `until_ns` is 0. */
+typedef struct sleeper {
+    int processor;
+    pthread_t thread;
+    _Atomic int64_t until_ns;     /* when the present nap is to end */
+    _Atomic int64_t overslept_ns; /* in the naps before, together */
+    int64_t counted_ns;
+} sleeper;
+
+static sleeper sleepers[SLEEPERS_MAX];
+static int sleeper_count;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static thread_wait known[THREADS_MAX], fresh[THREADS_MAX];
 static size_t known_count;
@@ -73,25 +87,72 @@ static int64_t measure(void) {
     return (int64_t)worst;
 }
 
-static void end_period(int64_t slept_over) {
-    int64_t lag = measure();
-    periods[next_period % PERIODS] = (period){px_now(), lag > slept_over ? lag : slept_over};
+/* How long the sleeper that fared worst overslept since the last time: naps that should have ended count, too. */
+static int64_t oversleep(void) {
+    int64_t worst = 0;
+    for (int i = 0; i < sleeper_count; i++) {
+        sleeper *s = &sleepers[i];
+        int64_t until = atomic_load(&s->until_ns), now = px_now();
+        int64_t overslept = atomic_load(&s->overslept_ns) + (until != 0 && now > until ? now - until : 0);
+        int64_t since = overslept - s->counted_ns;
+        s->counted_ns = overslept;
+        worst = since > worst ? since : worst;
+    }
+    return worst;
+}
+
+static void end_period(void) {
+    int64_t waited_ns = measure(), overslept = oversleep();
+    periods[next_period % PERIODS] = (period){px_now(), waited_ns > overslept ? waited_ns : overslept};
     next_period++;
+}
+
+static void *sleep_on(void *argument) {
+    sleeper *s = argument;
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET((size_t)s->processor, &only);
+    if (pthread_setaffinity_np(pthread_self(), sizeof only, &only) != 0) {
+        return NULL; /* taken from us since */
+    }
+    while (atomic_load(&px.ended) < px.workers) {
+        int64_t until = px_now() + NAP;
+        atomic_store(&s->until_ns, until);
+        px_sleep(NAP);
+        int64_t late = px_now() - until;
+        atomic_store(&s->until_ns, 0);
+        atomic_fetch_add(&s->overslept_ns, late > 0 ? late : 0);
+    }
+    return NULL;
+}
+
+static void begin_sleepers(void) {
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        return;
+    }
+    for (int cpu = 0; cpu < CPU_SETSIZE && sleeper_count < SLEEPERS_MAX; cpu++) {
+        sleeper *s = &sleepers[sleeper_count];
+        s->processor = cpu;
+        if (CPU_ISSET((size_t)cpu, &allowed) && pthread_create(&s->thread, NULL, sleep_on, s) == 0) {
+            sleeper_count++;
+        }
+    }
 }
 
 void *px_watch_machine(void *unused) {
     (void)unused;
+    pthread_mutex_lock(&mutex);
+    begin_sleepers();
+    pthread_mutex_unlock(&mutex);
     while (atomic_load(&px.ended) < px.workers) {
-        int64_t until = px_now() + 100 * PX_MS, worst = 0;
-        while (px_now() < until) {
-            int64_t before = px_now();
-            px_sleep(5 * PX_MS);
-            int64_t lag = px_now() - before - 5 * PX_MS;
-            worst = lag > worst ? lag : worst;
-        }
+        px_sleep(100 * PX_MS);
         pthread_mutex_lock(&mutex);
-        end_period(worst);
+        end_period();
         pthread_mutex_unlock(&mutex);
+    }
+    for (int i = 0; i < sleeper_count; i++) {
+        pthread_join(sleepers[i].thread, NULL);
     }
     return NULL;
 }
@@ -99,7 +160,7 @@ void *px_watch_machine(void *unused) {
 int64_t px_machine_lag(int64_t since_ns) {
     int64_t sum = 0;
     pthread_mutex_lock(&mutex);
-    end_period(0);
+    end_period();
     for (int i = 0; i < PERIODS; i++) {
         sum += periods[i].until_ns > since_ns ? periods[i].lag_ns : 0;
     }

@@ -8,6 +8,8 @@
 #define RELEASE_MS(ttl) (2 * ((ttl) / 8 < 250 ? 250 : (ttl) / 8) + 500)
 #define PATIENCE_MS 5000 /* after which a call that finds no server says so */
 #define REST_MS 12000
+#define TOLD_MS 500     /* so long a lost lock is kept, for a second announcement to show */
+#define UNTOLD_MS 10000 /* a loss that is announced later than that never is */
 
 typedef enum slot_state { FREE, ACQUIRING, HOLDING, LOSING, RELEASING } slot_state;
 
@@ -20,7 +22,8 @@ typedef struct slot {
     uint64_t acquisition;
     int64_t limit_ns; /* the pending call's own deadline */
     int64_t put_limit_ns;
-    int64_t next_ns; /* when to cancel, to release, to give up waiting for the news */
+    int64_t next_ns; /* when to cancel, or to release */
+    int64_t lost_ns;
     px_claim claim;
 } slot;
 
@@ -170,7 +173,7 @@ static void release(run *r, slot *s) {
 static void lost(slot *s) {
     end_claim(s);
     s->state = LOSING;
-    s->next_ns = px_now() + PX_SECOND / 2;
+    s->lost_ns = px_now();
     atomic_fetch_add(&px.lost, 1);
 }
 
@@ -210,12 +213,14 @@ static void step_holding(run *r, slot *s, bool hurry) {
 }
 
 static void step_losing(run *r, slot *s) {
-    if (s->told > 1 || (s->told == 0 && px_now() >= s->next_ns)) {
+    int64_t since = px_now() - s->lost_ns;
+    if (since < TOLD_MS * PX_MS || (s->told == 0 && since < UNTOLD_MS * PX_MS)) {
+        return;
+    }
+    if (s->told != 1) {
         px_report(PX_UNTOLD, "%s: the loss of %s was announced %d times", r->id, px_name(s->name), s->told);
     }
-    if (px_now() >= s->next_ns) {
-        clear(r, s);
-    }
+    clear(r, s);
 }
 
 static void step_releasing(run *r, slot *s) {
