@@ -77,7 +77,7 @@ describe("the configuration", function()
 
   it("reload: requests under a lock finish, those that wait go elsewhere", function()
     start("reload", 1)
-    local working = server:begin "/work?seconds=1"
+    local working = server:begin "/work?seconds=1.5"
     suite.pause(0.2)
     local waiting = server:begin "/work"
     suite.pause(0.2)

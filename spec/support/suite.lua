@@ -23,7 +23,7 @@ suite.random_hex = random_hex
 suite.now = system.monotime
 
 -- The shortest ttl worth using in a test that waits for one to pass, where it is not 2 s.
-local SHORTEST = { memory = 1, consul = 10 }
+local SHORTEST = { consul = 10 }
 
 local extra, url
 
