@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # steps.sh: runs test commands some at a time and sums up what they counted. Meant to be sourced by bash.
 #
-#   begin_steps FOLDER; step NAME LIMIT_SECONDS COMMAND...; skip NAME WHY; end_steps
+#   begin_steps FOLDER; [excuse_stalls;] step NAME LIMIT_SECONDS COMMAND...; skip NAME WHY; end_steps
 #
 # end_steps prints the last line, "N passed, N failed" (and ", N skipped"), and fails when anything failed or when a
 # process is left behind. JOBS is how many run at once.
@@ -12,9 +12,21 @@ begin_steps() {
     steps_skipped=0
     rm -rf "$step_folder"
     mkdir -p "$step_folder"
+    step_watch=
     # Found again in the environment of whatever these tests should leave behind.
     export DSYNC_TEST_RUN=$$.$RANDOM$RANDOM
     trap _abandon_steps TERM INT HUP
+}
+
+# A step that fails while a processor stands still runs once more; end_steps shows what it had said. Not for steps that
+# look for what happens once in a while.
+excuse_stalls() {
+    (
+        unset DSYNC_TEST_RUN # this is no test's
+        exec setpriv --pdeathsig TERM "${BASH_SOURCE[0]%/*}/stalls" "$step_folder/stalls"
+    ) 2>/dev/null &
+    step_watch=$!
+    disown "$step_watch" # nor a step
 }
 
 _abandon_steps() {
@@ -50,8 +62,9 @@ _steps_left() {
 }
 
 end_steps() {
-    local passed=0 failed=0 left result p f s try
+    local passed=0 failed=0 left result first p f s try
     wait
+    [ -n "$step_watch" ] && kill "$step_watch"
     # What cleans up behind a step that has just ended may take a moment.
     for try in 1 2 3 4 5; do
         left=$(_steps_left)
@@ -62,6 +75,11 @@ end_steps() {
         printf 'processes left behind:\n%s\n' "$left"
         failed=1
     fi
+    for first in "$step_folder"/*.first.log; do
+        [ -e "$first" ] || continue
+        printf -- '---- run again: the end of %s\n' "$first"
+        tail -n 20 "$first" | cut -c 1-300
+    done
     for result in "$step_folder"/*.result; do
         read -r p f s <"$result"
         if [ "$f" -gt 0 ]; then
