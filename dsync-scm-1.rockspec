@@ -150,6 +150,7 @@ build = {
             "csrc/core/session_renew.c",
             "csrc/core/session_users.c",
             "csrc/core/session_watch.c",
+            "csrc/core/spare_names.c",
             "csrc/core/timing.c",
             "csrc/core/value.c",
             "csrc/lua/client.c",

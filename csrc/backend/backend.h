@@ -58,13 +58,15 @@ typedef struct ds_lease {
 } ds_lease;
 
 /* An entry in a queue. Owned by the core; a backend reads it. Its key on the server is derived from path, lease and
- * nonce, and the nonce is never used twice. */
+ * nonce, and the nonce is not used twice; where the store `reuses_names`, not before the last entry of that name is
+ * known to be gone. */
 typedef struct ds_entry {
     const ds_lease *lease;
     const char *path;  /* the queue: full key without a trailing slash */
     char nonce[17];    /* 16 hex digits, random */
     bool candidate;    /* of an election; else of a lock. Some stores' own recipes tell them apart by name */
     int64_t token;     /* create revision (or its like) once entered, 0 before */
+    int64_t former;    /* token of the last entry of this name, which is gone for certain; 0: there was none */
     const char *value; /* what to write when entering */
     size_t value_size;
 } ds_entry;
@@ -187,7 +189,8 @@ typedef struct ds_backend_ops {
     /* What is owned stands beside the queue: whoever is first need not own it (list() tells), and an entry may outlive
      * the loss of it. */
     bool delays;
-    bool local; /* calls complete without a network: a failure is not retried at another endpoint */
+    bool reuses_names; /* every name that entries ever had makes later calls dearer */
+    bool local;        /* calls complete without a network: a failure is not retried at another endpoint */
 
     void (*destroy)(ds_backend *backend); /* nothing of it may be in flight */
     void (*cancel)(ds_backend *backend, ds_call *call);

@@ -122,6 +122,7 @@ static const ds_backend_ops etcd_ops = {
     .ttl_max_ms = INT64_C(1000) * 60 * 60 * 24 * 365,
     .margin_divisor = 5,
     .renew_divisor = 3,
+    .reuses_names = true, /* its index has every key since the last compaction, and a range goes through all of them */
     .local = false,
     .destroy = destroy,
     .cancel = ds_etcd_cancel,

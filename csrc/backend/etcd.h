@@ -64,7 +64,7 @@ struct ds_etcd_call {
 
     /* What the answers are compared with; kept here because the caller's structs may change meanwhile. */
     ds_buf own, other, queue, queue_end, session, stamp, stamp_next, value;
-    int64_t token, lease_id;
+    int64_t token, former, lease_id;
     uint64_t epoch;
     ds_lease *lease; /* open */
 

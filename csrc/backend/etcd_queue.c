@@ -49,8 +49,14 @@ static void tell_place(ds_etcd_call *call, const ds_etcd_reply *reply, const ds_
     }
 }
 
-/* An earlier copy of the request made the entry; others may have come since. */
+/* An earlier copy of the request made the entry, or one of the last entry's of this name; others may have come since.
+ */
 static void tell_place_of(ds_etcd_call *call, const ds_etcd_kv *own) {
+    if (own->create <= call->former) {
+        ds_reply reply = {.outcome = DS_RESET, .message = "etcd: a removed entry is back: it shows an older state"};
+        ds_etcd_finish(call, &reply);
+        return;
+    }
     call->token = own->create;
     call->made_before = true;
     look_again(call);
@@ -60,6 +66,7 @@ static void fill_entry(ds_etcd_call *call, const ds_entry *entry) {
     const ds_lease *lease = entry->lease;
     call->lease_id = (int64_t)lease->nonce;
     call->token = entry->token;
+    call->former = entry->former;
     ds_etcd_key_entry(&call->own, entry);
     ds_etcd_key_range(&call->queue, &call->queue_end, entry->path);
     ds_etcd_key_session(&call->session, lease);

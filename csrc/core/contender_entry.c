@@ -88,8 +88,11 @@ bool ds_entry_renew_identity(ds_contender *c) {
     if (!ds_entry_make_value(c, front, c->trying ? world->ops->wall_ms(world) : 0)) {
         return false;
     }
-    snprintf(c->entry.nonce, sizeof c->entry.nonce, "%016llx", (unsigned long long)ds_random64(world));
     c->entry.path = c->path;
+    if (!ds_spare_names_take(&c->user.session->spare_names, &c->entry)) {
+        snprintf(c->entry.nonce, sizeof c->entry.nonce, "%016llx", (unsigned long long)ds_random64(world));
+        c->entry.former = 0;
+    }
     c->entry.candidate = !c->shared;
     c->entry.lease = &c->user.session->lease;
     c->entry.token = 0;
@@ -166,6 +169,7 @@ static void busy(ds_contender *c, const ds_reply *reply) {
     }
     if (!c->dirty) {
         c->sent = false;
+        ds_session_spare_name(c->user.session, &c->entry);
     }
     ds_entry_abandon(c, "somebody is there");
     ds_contender_proceed(c);
@@ -381,6 +385,9 @@ static void swapped(ds_call *call, const ds_reply *reply) {
     ds_release *release = c->releasing;
     c->releasing = NULL;
     c->swapping = false;
+    if (reply->place != DS_PLACE_GONE) {
+        ds_session_spare_name(c->user.session, &c->old);
+    }
     if (reply->place == DS_PLACE_HELD) {
         held(c, reply->token);
     } else if (reply->place == DS_PLACE_WAITING || reply->place == DS_PLACE_DELAYED) {

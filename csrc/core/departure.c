@@ -49,6 +49,9 @@ static void left(ds_call *call, const ds_reply *reply) {
     if (reply->outcome == DS_OK) {
         /* After an unanswered try "gone" may be our own doing. */
         bool removed = reply->place == DS_PLACE_DONE || departure->attempt > 0 || reply->resent;
+        if (departure->entry.token > 0) { /* else a copy of this removal would take any entry of that name */
+            ds_session_spare_name(session, &departure->entry);
+        }
         end(departure, removed ? DSYNC_OK : DSYNC_LOST);
         ds_session_sweep(session);
     } else if (!ds_session_reply_ends(session, reply)) {

@@ -62,7 +62,14 @@ void ds_session_free(ds_session *session) {
     ds_list_remove(&session->node);
     session->engine->stats.sessions--;
     backend->ops->forget(backend, &session->lease);
+    ds_spare_names_free(&session->spare_names);
     ds_free(session);
+}
+
+void ds_session_spare_name(ds_session *session, const ds_entry *entry) {
+    if (session->engine->backend->ops->reuses_names) {
+        ds_spare_names_keep(&session->spare_names, entry);
+    }
 }
 
 void ds_session_sweep(ds_session *session) {

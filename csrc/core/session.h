@@ -8,6 +8,7 @@
 #define DS_SESSION_H
 
 #include "engine.h"
+#include "spare_names.h"
 
 /* Which session a contender wants: contenders with equal parameters share one. */
 typedef struct ds_session_params {
@@ -58,8 +59,9 @@ struct ds_session {
     ds_list dirty;       /* departures waiting for a withdrawal */
     ds_list withdrawing; /* departures in the withdrawal under way */
     uint64_t next_epoch; /* of the withdrawal under way */
-    int64_t sent_ns;     /* when the last confirmed grant or renewal was sent */
-    int64_t trying_ns;   /* when the one under way was sent */
+    ds_spare_names spare_names;
+    int64_t sent_ns;   /* when the last confirmed grant or renewal was sent */
+    int64_t trying_ns; /* when the one under way was sent */
     int64_t trying_wall_ms;
     int64_t deadline_ns; /* 0 until live */
     int64_t wall_deadline_ms;
@@ -101,6 +103,9 @@ void ds_session_hint(ds_session_user *user);
 void ds_session_unhint(ds_session_user *user);
 const char *ds_session_state_name(ds_session_state state);
 bool ds_session_may_move(ds_session_state from, ds_session_state to);
+/* The entry, of this session, is gone for certain, or was certainly never made: others may have its name, where the
+ * store profits from that. */
+void ds_session_spare_name(ds_session *session, const ds_entry *entry);
 /* Internal to core/: frees a closed session that nobody needs. */
 void ds_session_sweep(ds_session *session);
 /* Internal to core/: a reply names an outcome that ends the session (LOST, RESET). True if it did. */

@@ -8,6 +8,15 @@ return {
     to = "ds_buf_add_format(out, \"/%\" PRIx64, entry->lease->nonce);", by = "test_etcd_requests", sim = true,
   },
   {
+    name = "name_given_twice", rule = "a name is used again once its entry is gone", breaks = "by two entries at once",
+    file = "core/spare_names.c", from = "slot->nonce[0] = '\\0';", to = "", by = "test_spare_names",
+  },
+  {
+    name = "former_entry_taken", rule = "an entry that is back shows an older state",
+    breaks = "it is taken for the new one",
+    file = "backend/etcd_queue.c", from = "own->create <= call->former", to = "false", by = "test_etcd_answers",
+  },
+  {
     name = "delete_by_name", rule = "delete never by bare name", breaks = "whatever has the name now is removed",
     file = "backend/etcd_queue.c", from = "entry->token > 0 ? 1 : 0", to = "0", by = "test_etcd_requests",
   },

@@ -83,7 +83,8 @@ static void deliver(sb_call *c) {
     c->call = NULL;
     call->impl = NULL;
     fill_in(c, &c->reply);
-    if (c->op == SB_LEAVE && c->reply.outcome == DS_OK) {
+    bool spared = c->owner->ops.reuses_names && c->token > 0;
+    if (c->op == SB_LEAVE && c->reply.outcome == DS_OK && !spared) {
         c->owner->retired[sb_entry_number(c->owner, c->entry) - 1] = 1;
     }
     call->done(call, &c->reply);

@@ -89,7 +89,7 @@ struct sb {
     uint64_t sessions[512];
     size_t session_count;
     char entries[512][17];
-    char retired[512]; /* left or withdrawn for certain: never to be entered again */
+    char retired[512]; /* left for certain: never to be entered again, unless names are reused */
     size_t entry_count;
     char log[8192], taken[8192];
 };

@@ -233,6 +233,23 @@ TEST(answers_carry_what_they_promise) {
     ef_close(&e);
 }
 
+/* The name was another entry's before, which is gone: it can only be there again in an older state. */
+TEST(an_entry_that_is_back_shows_an_older_state) {
+    static const struct {
+        int64_t former;
+        ds_class outcome;
+    } rows[] = {{44, DS_OK}, {45, DS_RESET}, {46, DS_RESET}};
+    const char *const answers[] = {MADE_BEFORE, EF_DONE(EF_RANGE("")), NULL};
+    for (size_t i = 0; i < DS_COUNT(rows); i++) {
+        etcd_case e;
+        ef_open(&e, NULL);
+        e.entry.former = rows[i].former;
+        ef_ask(&e, ef_do_enter, answers);
+        CHECK_EQ_INT(e.reply.outcome, rows[i].outcome);
+        ef_close(&e);
+    }
+}
+
 /* ---- what must not even be sent ---------------------------------------------------------------------------------- */
 
 static void evict_nobody(etcd_case *e) {
