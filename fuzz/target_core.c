@@ -448,6 +448,7 @@ void fz_target(fz *in) {
     t.in = in;
     desk_open(&t.d);
     size_t nth = fz_byte(in);
+    t.d.backend->ops.reuses_names = nth % 2 == 1;
     ds_test_fail_allocation(nth >= 128 ? nth - 127 : 0, false);
     /* The scripted store remembers so many. */
     for (int i = 0; i < STEPS && in->left > 0 && t.d.backend->session_count < 150 && t.d.backend->entry_count < 300;
