@@ -73,6 +73,7 @@ typedef struct ds_consul_place {
     char *path;
     ds_consul_standing standing;
     void *watch;  /* on it, when there is one */
+    bool alone;   /* nobody waited when it took the lock */
     char **ahead; /* keys of older entries, in the order of their age */
     size_t ahead_count;
     int64_t created;      /* CreateIndex of the entry, 0 = not known: made anew under the same key it is another one */
@@ -157,6 +158,7 @@ struct ds_consul_call {
     uint64_t epoch;
     unsigned rounds;
     bool only_try;
+    bool rest_unseen;            /* the queue was not listed as the holder left */
     ds_lease *lease;             /* open */
     ds_consul_lease *lease_impl; /* withdraw */
 

@@ -169,8 +169,26 @@ static void leave_if_unchanged(ds_consul_call *call, const ds_consul_pair *nativ
 
 /* ---- as one that holds ------------------------------------------------------------------------------------------- */
 
+static void on_rest_seen(ds_consul_call *call, const ds_consul_answer *answer) {
+    call->failed = NULL;
+    tidy_up(call, answer);
+}
+
+/* Nobody waited when it came; has somebody since? */
+static void tidy_up_unseen(ds_consul_call *call, const ds_consul_answer *answer) {
+    if (ds_consul_find(answer, call->waiting.data) == NULL) {
+        left(call);
+        return;
+    }
+    add_rest(call, ds_consul_txn_of(call));
+    call->failed = on_not_tidied;
+    ds_consul_step(call, DS_CONSUL_READ, on_rest_seen);
+}
+
 static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer) {
-    if (answer->failed == 0) {
+    if (answer->failed == 0 && call->rest_unseen) {
+        tidy_up_unseen(call, answer);
+    } else if (answer->failed == 0) {
         tidy_up(call, answer);
     } else if (ds_consul_failed(answer, 0)) {
         find_gone(call);
@@ -179,8 +197,11 @@ static void on_holder_left(ds_consul_call *call, const ds_consul_answer *answer)
     }
 }
 
-/* `modified`: of the lock as it was just seen, or 0. */
+/* `modified`: of the lock as it was just seen, or 0. Listing a queue costs the server the more, the more entries were
+ * in it in the last quarter of an hour (it keeps their tombstones), so one that came alone asks for the mark only. */
 static void leave_as_holder(ds_consul_call *call, int64_t modified) {
+    const ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    call->rest_unseen = place != NULL && place->alone;
     ds_consul_txn *txn = ds_consul_txn_of(call);
     ds_consul_if_session(txn, call->own.data, call->id);
     if (modified != 0) {
@@ -190,7 +211,11 @@ static void leave_as_holder(ds_consul_call *call, int64_t modified) {
     }
     ds_consul_delete(txn, call->native.data);
     ds_consul_delete(txn, call->own.data);
-    add_rest(call, txn);
+    if (call->rest_unseen) {
+        ds_consul_tree(txn, call->waiting.data);
+    } else {
+        add_rest(call, txn);
+    }
     ds_consul_step(call, DS_CONSUL_TXN, on_holder_left);
 }
 

@@ -219,10 +219,18 @@ static void look_who(ds_consul_call *call, bool native) {
 
 /* ---- enter ------------------------------------------------------------------------------------------------------- */
 
+static void note_alone(const ds_consul_call *call) {
+    ds_consul_place *place = ds_consul_place_find(call->consul, call->nonce);
+    if (place != NULL) {
+        place->alone = true;
+    }
+}
+
 static void on_entered(ds_consul_call *call, const ds_consul_answer *answer) {
     note_own(call, ds_consul_failed(answer, OWN_OP));
     if (answer->failed == 0) {
         if (ds_consul_note_written(call, ds_consul_find(answer, call->own.data))) {
+            note_alone(call);
             ds_consul_finish_held(call, answer);
         }
     } else if (ds_consul_failed(answer, 0)) {

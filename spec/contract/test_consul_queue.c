@@ -74,6 +74,22 @@ TEST(entries_stand_in_line_and_the_next_takes_over) {
     close_session(&r, &lease);
 }
 
+TEST(a_holder_that_came_alone_takes_away_the_mark_of_those_who_came_and_went) {
+    rig r;
+    ds_lease lease;
+    ds_entry holder, waiter;
+    REQUIRE(open_session(&r, &lease));
+    rig_entry_init(&holder, &lease, "dsync/lock/alone", "1");
+    rig_entry_init(&waiter, &lease, "dsync/lock/alone", "2");
+    holder.token = rig_enter(&r, &holder, false)->token;
+    waiter.token = rig_enter(&r, &waiter, false)->token;
+    CHECK_EQ_INT(rig_leave(&r, &waiter)->place, DS_PLACE_DONE);
+    CHECK(consul_has(&server, "dsync/lock/alone/.waiting"));
+    CHECK_EQ_INT(rig_leave(&r, &holder)->place, DS_PLACE_DONE);
+    CHECK_EQ_INT(consul_count(&server, "dsync/lock/alone"), 0);
+    close_session(&r, &lease);
+}
+
 TEST(a_try_leaves_no_trace_and_names_the_holder) {
     rig r;
     ds_lease lease;
