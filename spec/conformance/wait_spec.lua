@@ -91,7 +91,7 @@ describe("waiting", function()
       cancel:cancel()
       for _, task in ipairs(tasks) do fails("cancelled", suite.join(task)) end
       suite.until_waiting(a, name, 0)
-      assert.equal(1, #ok(a:leader(name):members()))
+      suite.eventually("the candidate is gone", function() return #ok(a:leader(name):members()) == 1 end)
     end)
   end)
 
