@@ -37,11 +37,16 @@ static void finish_waiting(ds_etcd_call *call, int64_t revision, const ds_etcd_a
     ds_etcd_finish(call, &reply);
 }
 
-/* The entry was made by this transaction, so it is the newest. Somebody before it? */
+static void tell_place_of(ds_etcd_call *call, const ds_etcd_kv *own);
+
+/* The entry was made by this transaction, so it is the newest. Somebody before it? Where a late copy of a request for
+ * the last entry of its name had made it, an exchange has only written it: then it is as old as that. */
 static void tell_place(ds_etcd_call *call, const ds_etcd_reply *reply, const ds_etcd_answer *newest) {
     call->token = reply->header.revision;
     if (newest == NULL || newest->count == 0 || !is_own(call, &newest->kvs[0])) {
         ds_etcd_finish_impossible(call);
+    } else if (newest->kvs[0].create != reply->header.revision) {
+        tell_place_of(call, &newest->kvs[0]);
     } else if (newest->count == 1) {
         ds_etcd_finish_place(call, DS_PLACE_HELD, reply->header.revision);
     } else {

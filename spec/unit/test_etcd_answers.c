@@ -112,7 +112,7 @@ TEST(what_the_content_of_an_answer_means) {
         ds_place place;
     } rows[] = {
         /* entering */
-        {ef_do_enter, {EF_DONE(EF_PUT "," EF_RANGE(EF_KV("@own", "50") "," OTHER))}, DS_OK, DS_PLACE_WAITING},
+        {ef_do_enter, {EF_DONE(EF_PUT "," EF_RANGE(EF_KV("@own", "51") "," OTHER))}, DS_OK, DS_PLACE_WAITING},
         {ef_do_enter, {EF_DONE(EF_PUT)}, DS_AMBIGUOUS, 0},
         {ef_do_enter, {EF_DONE(EF_PUT "," EF_PUT)}, DS_AMBIGUOUS, 0},
         {ef_do_enter, {EF_DONE(EF_PUT "," EF_RANGE(""))}, DS_AMBIGUOUS, 0},
@@ -248,6 +248,19 @@ TEST(an_entry_that_is_back_shows_an_older_state) {
         CHECK_EQ_INT(e.reply.outcome, rows[i].outcome);
         ef_close(&e);
     }
+}
+
+/* A late copy had made an entry of that name before the exchange: its token is its own create revision all the same. */
+TEST(an_exchange_into_an_entry_that_is_there_takes_its_token) {
+    etcd_case e;
+    ef_open(&e, NULL);
+    const char *const answers[] = {EF_DONE(EF_DELETED "," EF_PUT "," EF_RANGE(EF_KV("@own", "45"))),
+                                   EF_DONE(EF_RANGE("")), NULL};
+    ef_ask(&e, ef_do_swap, answers);
+    CHECK_EQ_INT(e.reply.outcome, DS_OK);
+    CHECK_EQ_INT(e.reply.place, DS_PLACE_HELD);
+    CHECK_EQ_INT(e.reply.token, 45);
+    ef_close(&e);
 }
 
 /* ---- what must not even be sent ---------------------------------------------------------------------------------- */
