@@ -26,16 +26,7 @@ local child = rig.start({
   LSAN_OPTIONS = "suppressions=script/lib/lsan.supp:print_suppressions=0",
   UBSAN_OPTIONS = "print_stacktrace=1",
 } })
-while true do
-  local line, why = child:line(1)
-  if line then
-    print(line)
-    io.stdout:flush()
-  elseif why == "eof" then
-    break
-  end
-end
-local code = child:wait(60) or 1
+local code = child:relay()
 for _, server in ipairs { plain, users, tls } do server:stop() end
 print(title .. (code == 0 and ": nothing crashed, hung, leaked, or believed what is not so" or ": FAILED"))
 os.exit(code, true)

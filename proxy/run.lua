@@ -28,16 +28,7 @@ local function run()
   local server, other = assert(kind.start(settings)), assert(kind.start(settings))
   local child = rig.start({ program, backend, server.nodes[1].port, other.nodes[1].port, faults, seed, report },
     { merge = true })
-  while true do
-    local line, why = child:line(1)
-    if line then
-      print(line)
-      io.stdout:flush()
-    elseif why == "eof" then
-      break
-    end
-  end
-  local code = child:wait(60) or 1
+  local code = child:relay()
   server:stop()
   other:stop()
   return code

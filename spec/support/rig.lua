@@ -136,6 +136,19 @@ function process:expect(pattern, timeout)
   end
 end
 
+-- Prints what it prints, until it has ended; its exit code.
+function process:relay()
+  while true do
+    local line, why = self:line(1)
+    if line then
+      print(line)
+      io.stdout:flush()
+    elseif why == "eof" then
+      return self:wait(60) or 1
+    end
+  end
+end
+
 -- Writes to its standard input. nil, "eof" when it no longer reads.
 function process:write(text)
   local state = ask("write", self.number, text)
